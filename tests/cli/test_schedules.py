@@ -86,6 +86,31 @@ def test_a_schedule_is_changed_only_where_named(cli, project_client, nightly):
     assert changed["run_at"] is not None
 
 
+def test_keys_of_the_runs_of_a_schedule_are_set_and_removed(cli, project_client, nightly):
+    created = cli(
+        *("schedules", "create", "task:report", "--name", "keyed", "--at", "2h", "--unique", "ada"),
+        *("--unique-for", "1h", "--concurrency-key", "eu"),
+    ).out.strip()
+    one = project_client.schedules.get(created)
+    assert (one.unique, one.concurrency_key) == ({"key": "ada", "while": 3600}, "eu")
+    assert '"key":"ada"' in cli("schedules", "get", created).out
+    options = (
+        "--remove",
+        "unique",
+        "--remove",
+        "concurrency-key",
+        "--debounce",
+        "d",
+        "--debounce-for",
+        "30s",
+    )
+    assert cli("schedules", "update", created, *options).code == 0
+    one = project_client.schedules.get(created)
+    assert (one.unique, one.concurrency_key) == (None, None)
+    assert one.debounce == {"key": "d", "seconds": 30, "max_seconds": None}
+    assert cli("schedules", "update", nightly, "--unique-for", "1h").code == 2
+
+
 def test_invalid_changes_are_refused(cli, nightly):
     for options in ((), ("--cron", "* * * * *", "--at", "2h"), ("--target", "nonsense")):
         done = cli("schedules", "update", nightly, *options)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs.flow import Debounce, KeyedRuns, Unique
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Due, Loaded
 from runstead.core.runs.transitions import Firing, fire, fire_due, pause_broken
@@ -21,6 +22,7 @@ from runstead.core.schedules.schedule import (
     firing_at,
     firing_id,
     next_fire,
+    stored_flow,
     upcoming,
 )
 
@@ -164,6 +166,41 @@ def test_replace_cancels_nothing_if_the_new_run_is_refused():
     mine = schedule(concurrency_policy="Replace", target_kind="agent", conversation_id=PROJECT)
     fired = decide(mine, running=(running(),), conversation_live=False)
     assert (fired.outcome, fired.cancels) == ("failed", ())
+
+
+# Keys
+
+
+@pytest.mark.parametrize("policy", ["Allow", "Replace"])
+def test_a_unique_key_that_another_run_holds_skips_the_time_and_cancels_nothing(policy):
+    mine = schedule(flow=stored_flow(Unique("k"), None), concurrency_policy=policy)
+    holder = running("run_other", schedule_id=None, seq=7)
+    fired = decide(mine, keyed=KeyedRuns(unique=holder), running=(running(),))
+    assert (fired.outcome, fired.transition, fired.cancels) == ("skipped", None, ())
+    assert fired.schedule.last_skipped_reason == "The run run_other holds the unique key"
+    ended_holder = replace(holder, status=RunStatus.COMPLETED)
+    assert decide(mine, keyed=KeyedRuns(unique=ended_holder)).outcome == "fired"
+
+
+def test_replace_replaces_its_own_run_though_that_holds_the_unique_key():
+    own = running("run_own", seq=7, created_at=NOON)
+    for unique, outcome in ((Unique("k"), "fired"), (Unique("k", 2 * HOUR // SECOND), "skipped")):
+        mine = schedule(flow=stored_flow(unique, None), concurrency_policy="Replace")
+        fired = decide(mine, keyed=KeyedRuns(unique=own), running=(own,))
+        assert (fired.outcome, len(fired.cancels)) == (outcome, int(outcome == "fired"))
+
+
+@pytest.mark.parametrize("policy", ["Forbid", "Replace"])
+def test_the_pending_run_of_a_debounce_takes_over_the_time_whatever_the_policy(policy):
+    mine = schedule(flow=stored_flow(None, Debounce("k", 30)), concurrency_policy=policy, config=b'{"n":2}')
+    pending = running("run_pending", seq=7, available_at=NOON, config=b"{}", debounce_key="k")
+    fired = decide(mine, keyed=KeyedRuns(debounce=pending), running=(pending,))
+    assert (fired.outcome, fired.cancels, fired.schedule.run_count) == ("debounced", (), 0)
+    taken = fired.transition.run
+    assert (taken.run_id, taken.config, taken.debounced) == ("run_pending", b'{"n":2}', 1)
+    assert taken.available_at == NOON + HOUR + 30 * SECOND
+    claimed = replace(pending, attempt=1)
+    assert decide(mine, keyed=KeyedRuns(debounce=claimed)).transition.run.available_at == taken.available_at
 
 
 # Failures

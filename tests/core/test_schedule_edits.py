@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs.flow import Debounce, Flow, Unique
 from runstead.core.schedules.edits import Edit, check_synced, delete, edit, sync
 from runstead.core.schedules.schedule import Schedule, begun
 
@@ -74,6 +75,29 @@ def test_other_times_are_planned_from_now_on():
 def test_an_invalid_edit_is_refused(members, path):
     refused = refusal(edit, schedule(), Edit(members=members), NOON)
     assert (refused.code, refused.errors[0][0]) == ("INVALID_REQUEST", path)
+
+
+def test_a_key_is_set_kept_and_removed_alone():
+    unique, debounce = Unique("u"), Debounce("d", 5)
+    mine = edit(schedule(concurrency_key="c"), Edit(flow={"unique": unique}), NOON + 1)
+    assert mine.flow_control == Flow("c", unique)
+    assert edit(mine, Edit(flow={"unique": unique, "debounce": None}), NOON + 2) is mine
+    assert edit(mine, Edit(members={"name": "n"}), NOON + 2).flow == mine.flow
+    refused = refusal(edit, mine, Edit(flow={"debounce": debounce}), NOON + 2)
+    assert (refused.code, refused.errors[0][0]) == ("INVALID_REQUEST", "$.debounce")
+    other = edit(mine, Edit(flow={"unique": None, "debounce": debounce}), NOON + 2)
+    assert other.flow_control == Flow("c", debounce=debounce)
+    assert edit(other, Edit(flow={"debounce": None}), NOON + 3).flow is None
+
+
+@pytest.mark.parametrize("flow", [{"unique": Unique("u")}, {"debounce": Debounce("d", 5)}])
+def test_a_key_of_runs_of_an_agent_is_refused(flow):
+    agent = schedule(target_kind="agent", conversation_mode="none")
+    refused = refusal(edit, agent, Edit(flow=flow), NOON)
+    assert (refused.code, refused.errors[0][0]) == ("INVALID_REQUEST", f"$.{next(iter(flow))}")
+    keyed = edit(schedule(), Edit(flow=flow), NOON)
+    to_agent = Edit(members={"target_kind": "agent", "conversation_mode": "none"})
+    assert refusal(edit, keyed, to_agent, NOON).code == "INVALID_REQUEST"
 
 
 def test_a_pause_has_a_reason_and_a_resume_takes_both_away():

@@ -125,6 +125,66 @@ async def test_the_runs_of_a_schedule_have_its_concurrency_key(api):
     assert "concurrency_key" not in changed.json()["schedule"]
 
 
+async def test_a_schedule_has_a_unique_key_or_a_debounce_until_null_removes_it(api):
+    place = f"/projects/{api.project.slug}/schedules"
+    body = {"name": "Nightly", "target": {"kind": "task", "id": "count"}, "schedule": "0 3 * * *"}
+    made = (await api.post(place, body | {"unique": UNIQUE}, 201))["schedule"]
+    assert (made["unique"], "debounce" in made) == (UNIQUE | {"while": "active"}, False)
+    fired = [
+        await api.post(f"{place}/{made['id']}/runs", {"idempotency_key": key}, 201) for key in ("k-1", "k-2")
+    ]
+    assert fired[0] == fired[1]
+    assert (await api.run(fired[0]["run_id"]))["unique_key"] == UNIQUE["key"]
+    named = (await api.send("PATCH", f"{place}/{made['id']}", {"name": "n"})).json()["schedule"]
+    assert named["unique"] == made["unique"]
+    path = f"{place}/{made['id']}"
+    refused = await api.refused(400, "INVALID_REQUEST", "PATCH", path, {"debounce": DEBOUNCE})
+    assert refused["errors"][0]["path"] == "$.debounce"
+    other = (await api.send("PATCH", path, {"unique": None, "debounce": DEBOUNCE})).json()["schedule"]
+    assert (other["debounce"]["key"], "unique" in other) == (DEBOUNCE["key"], False)
+    none = (await api.send("PATCH", path, {"debounce": None})).json()["schedule"]
+    assert "debounce" not in none
+    assert "debounce" not in await api.get(path)
+
+
+async def test_a_manual_run_while_the_keys_change_is_refused_and_a_repeat_starts_it(api, monkeypatch):
+    place = f"/projects/{api.project.slug}/schedules"
+    body = {"name": "Nightly", "target": {"kind": "task", "id": "count"}, "schedule": "0 3 * * *"}
+    path = f"{place}/{(await api.post(place, body, 201))['schedule']['id']}"
+    read = api.store.schedules.get
+
+    async def read_then_change(project_id, schedule_id):
+        found = await read(project_id, schedule_id)
+        await api.send("PATCH", path, {"unique": UNIQUE})
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api.store.schedules, "get", read_then_change)
+        await api.refused(503, "STORE_BUSY", "POST", f"{path}/runs", {"idempotency_key": "k"})
+    run_id = (await api.post(f"{path}/runs", {"idempotency_key": "k"}, 201))["run_id"]
+    assert (await api.run(run_id))["unique_key"] == UNIQUE["key"]
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ({"unique": UNIQUE, "debounce": DEBOUNCE}, "$.debounce"),
+        ({"debounce": {**DEBOUNCE, "max_seconds": 59}}, "$.debounce.max_seconds"),
+        ({"unique": {"key": "k", "while": 0}}, "$.unique.while"),
+        ({"unique": UNIQUE, "target": {"kind": "agent", "id": "a"}}, "$.unique"),
+        ({"debounce": DEBOUNCE, "target": {"kind": "agent", "id": "a"}}, "$.debounce"),
+    ],
+)
+async def test_invalid_flow_control_of_a_schedule_is_refused_also_in_a_sync(api, members, path):
+    body = {"name": "Nightly", "target": {"kind": "task", "id": "count"}, "schedule": "0 3 * * *"} | members
+    place = f"/projects/{api.project.slug}"
+    refused = await api.refused(400, "INVALID_REQUEST", "POST", f"{place}/schedules", body)
+    assert refused["errors"][0]["path"] == path
+    source = {"schedules": [body | {"source_trigger_id": "s"}]}
+    refused = await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/source-schedules", source)
+    assert refused["errors"][0]["path"] == path.replace("$", "$.schedules[0]", 1)
+
+
 @pytest.mark.parametrize(
     ("members", "path"),
     [

@@ -55,11 +55,11 @@ RULES_WITHOUT_SCHEMA = {
     "respond_to_input_request": r"\$\.values(\..*)?",
     # the pattern checks that there are five cron fields, but not their numbers and names, nor that there is no 31 June;
     # time zones are many and change; a time has to be in the future
-    "create_schedule": r"\$\.(schedule|timezone|run_at|concurrency_key)",
+    "create_schedule": r"\$\.(schedule|timezone|run_at|concurrency_key|unique|debounce(\..*)?)",
     # ids and the concurrency key depend on the kind, a reason needs a pause
-    "update_schedule": r"\$\.(schedule|timezone|run_at|paused_reason|concurrency_key|request\.runtime_target_kind)",
+    "update_schedule": r"\$\.(schedule|timezone|run_at|paused_reason|concurrency_key|unique|debounce(\..*)?|request\.runtime_target_kind)",
     # unique trigger ids
-    "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
+    "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id|concurrency_key|unique|debounce(\..*)?)",
     # ports above 65535, invalid addresses
     "register_push_service": r"\$\.(base_url|invoke_url)",
     # a run that its caller drives starts when the caller starts it; flow control depends on the kind, and its members

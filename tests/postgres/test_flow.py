@@ -2,13 +2,18 @@
 
 import asyncio
 import re
+import uuid
 from collections import Counter
 
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.rate import Rate
 from runstead.core.runs.flow import Debounce, Flow, Unique
+from runstead.core.runs.transitions import fire_due
+from runstead.core.schedules.schedule import Schedule, stored_flow
 from runstead.engines.postgres.connection import connect
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.sql import DIALECT
+from runstead.engines.sql.steps import LockSpace, lock
 from tests.support.store_driver import PROJECT
 
 from .test_plans import EXPLAIN
@@ -31,6 +36,63 @@ async def test_two_replicas_count_each_debounced_request_once(replicas):
     await asyncio.gather(*(drivers[n % 2].created(f"run-{n}", flow=flow) for n in range(12)))
     [run] = await drivers[0].rows()
     assert run.debounced == 11
+
+
+DUE = "UPDATE schedules SET next_fire_at = (extract(epoch FROM now()) * 1000)::bigint - 1, version = version + 1"
+
+
+async def scheduled(driver, flow):
+    times = {"schedule": "0 0 1 1 *", "created_at": 1, "updated_at": 1, "concurrency_policy": "Allow"}
+    mine = Schedule(
+        id=str(uuid.uuid4()),
+        project_id=PROJECT,
+        name="n",
+        target_kind="task",
+        target_id="t",
+        flow=stored_flow(flow.unique, flow.debounce),
+        **times,
+    )
+    return await driver.store.schedules.create(PROJECT, lambda *_: mine)
+
+
+async def test_a_firing_waits_for_the_lock_of_its_key_and_holds_nothing_else(
+    replicas, sql, databases, database
+):
+    drivers = await replicas(2)
+    flow = Flow(unique=Unique("u"))
+    mine = await scheduled(drivers[0], flow)
+    sql(DUE)
+    session = await connect(databases.server.url(database))
+    await session.execute("BEGIN")
+    await DRIVER.run(session, lock(LockSpace.RUN_KEYS, [f"unique\n{PROJECT}\ntask:t\nu"]))
+    firing = asyncio.ensure_future(drivers[0].runs.fire(9, fire_due))
+    create = asyncio.ensure_future(drivers[1].created("run-1", target="task:t", flow=flow))
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with asyncio.timeout(60):
+        while await session.fetchval(waiting) < 2:
+            assert not any(task.done() for task in (firing, create))
+    assert await session.fetchval("SELECT id FROM schedules FOR UPDATE NOWAIT") == mine.id
+    await session.execute("COMMIT")
+    await session.close()
+    await asyncio.gather(firing, create)
+    assert len(await drivers[0].rows()) == 1
+
+
+async def test_replicas_that_fire_and_create_at_the_same_time_make_one_run_of_a_key(replicas, sql):
+    drivers = await replicas(3)
+    flow = Flow(unique=Unique("u"))
+    mine = await scheduled(drivers[0], flow)
+    for turn in range(8):
+        sql(DUE)
+        work = [driver.runs.fire(9, fire_due) for driver in drivers for _ in range(2)]
+        work += [drivers[n % 3].created(f"run-{turn}-{n}", target="task:t", flow=flow) for n in range(6)]
+        await asyncio.gather(*work)
+        [run] = [run for run in await drivers[0].rows() if not run.terminal]
+        await drivers[turn % 3].complete(run.run_id)
+    while await drivers[0].runs.fire(9, fire_due):
+        pass
+    after = await drivers[0].store.schedules.get(PROJECT, mine.id)
+    assert 1 <= after.run_count + after.skipped_count <= 9
 
 
 async def test_creates_of_children_with_the_parents_key_do_not_wait_for_each_other(replicas):

@@ -96,6 +96,15 @@ def test_a_one_time_schedule_is_created():
     assert "schedule" not in call.body
 
 
+def test_keys_of_the_runs_of_a_schedule_are_sent_and_removed():
+    schedules, target = Calls(project="shop").schedules, {"kind": "task", "id": "count"}
+    unique, debounce = {"key": "u", "while": 60}, {"key": "d", "seconds": 5}
+    assert schedules.create("n", target, "0 3 * * *", unique=unique).body["unique"] == unique
+    assert schedules.create("n", target, "0 3 * * *", debounce=debounce).body["debounce"] == debounce
+    changed = schedules.update("s", unique=None, debounce=debounce)
+    assert json.loads(changed.content()) == {"unique": None, "debounce": debounce}
+
+
 def test_a_change_sends_the_given_members_and_null_for_removed_ones(scripted):
     client, script = scripted(*(httpx2.Response(200, json={"schedule": SCHEDULE}) for _ in range(3)))
     client.schedules.update("s", schedule="0 4 * * *", max_runs=None)

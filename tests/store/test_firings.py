@@ -10,11 +10,12 @@ from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation, delete as delete_conversation
 from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
+from runstead.core.runs.flow import Debounce, Flow, Unique
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Want
 from runstead.core.runs.transitions import Firing, fire, fire_due
 from runstead.core.schedules.edits import Sync, delete
-from runstead.core.schedules.schedule import Schedule, begun, firing_id
+from runstead.core.schedules.schedule import Schedule, begun, firing_id, stored_flow
 from runstead.ports.store import RunKey, ScheduleQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -241,6 +242,97 @@ async def test_a_decision_that_breaks_leaves_nothing_behind(store, driver, clock
     with pytest.raises(Error):
         await store.runs.fire(10, broken)
     assert (await driver.rows(), await now(store, mine)) == ([], mine)
+
+
+# Keys
+
+UNIQUE = Unique("u")
+DEBOUNCE = Debounce("d", 30, 100)
+
+
+async def created(driver, run_id, flow, **fields):
+    return await driver.created(run_id, project_id=PROJECT, target="task:count", flow=flow, **fields)
+
+
+@pytest.mark.parametrize("times", [{}, {"schedule": "", "run_at": 1_800_000_000_000}])
+async def test_a_firing_whose_unique_key_another_run_holds_is_skipped_and_counted(
+    store, driver, clock, times
+):
+    mine = await kept(store, flow=stored_flow(UNIQUE, None), **times)
+    await created(driver, "holder", Flow(unique=UNIQUE))
+    clock.advance_ms(mine.next_fire_at - clock.now)
+    assert await outcomes(store) == ["skipped"]
+    after = await now(store, mine)
+    assert (after.skipped_count, after.last_skipped_at, after.run_count) == (1, mine.next_fire_at, 0)
+    assert after.last_skipped_reason == "The run holder holds the unique key"
+    assert (after.completed_at is not None) == bool(times)
+    assert await runs_of(driver, mine) == []
+
+
+async def test_a_run_of_a_firing_holds_the_unique_key_until_it_has_ended(store, driver, clock):
+    mine = await kept(store, flow=stored_flow(UNIQUE, None), concurrency_policy="Allow")
+    clock.advance_ms(MINUTE)
+    assert await outcomes(store) == ["fired"]
+    [run] = await runs_of(driver, mine)
+    assert run.unique_key == "u"
+    assert (await created(driver, "other", Flow(unique=UNIQUE))).run.run_id == run.run_id
+    clock.advance_ms(MINUTE)
+    assert await outcomes(store) == ["skipped"]
+    await driver.complete(run.run_id)
+    clock.advance_ms(MINUTE)
+    assert await outcomes(store) == ["fired"]
+
+
+async def test_of_two_schedules_that_are_due_with_one_key_one_fires(store, driver, clock):
+    for _ in range(2):
+        await kept(store, flow=stored_flow(UNIQUE, None))
+    clock.advance_ms(MINUTE)
+    assert await outcomes(store) == ["fired", "skipped"]
+    assert len(await driver.rows()) == 1
+
+
+async def test_a_firing_and_creates_of_its_key_at_the_same_time_make_one_run(store, driver, clock):
+    mine = await kept(store, flow=stored_flow(UNIQUE, None))
+    for turn in range(5):
+        clock.advance_ms(MINUTE)
+        await asyncio.gather(
+            *(created(driver, f"run-{turn}-{n}", Flow(unique=UNIQUE)) for n in range(4)),
+            *(look(store) for _ in range(4)),
+        )
+        while (await now(store, mine)).next_fire_at <= clock.now:  # a lock had left it for the next call
+            await look(store)
+        [run] = [run for run in await driver.rows() if not run.terminal]
+        await driver.complete(run.run_id)
+    after = await now(store, mine)
+    assert after.run_count + after.skipped_count == 5
+
+
+async def test_a_firing_gives_its_config_to_the_pending_run_of_its_debounce(store, driver, clock):
+    mine = await kept(store, flow=stored_flow(None, DEBOUNCE), config=b'{"n":7}')
+    await created(driver, "pending", Flow(debounce=DEBOUNCE), config=b'{"n":1}')
+    clock.advance_ms(MINUTE)
+    [firing] = await look(store)
+    [written] = firing.written
+    run = await driver.row("pending")
+    assert (firing.fired.outcome, written.run) == ("debounced", run)
+    assert (run.config, run.debounced, run.available_at) == (b'{"n":7}', 1, clock.now + 30_000)
+    after = await now(store, mine)
+    assert (after.run_count, after.skipped_count) == (0, 0)
+    assert after.next_fire_at == mine.next_fire_at + MINUTE
+    assert len(await driver.rows()) == 1
+
+
+async def test_a_firing_without_a_pending_run_of_its_debounce_is_delayed(store, driver, clock):
+    for _ in range(2):
+        await kept(store, flow=stored_flow(None, DEBOUNCE))
+    clock.advance_ms(MINUTE)
+    assert await outcomes(store) == ["fired", "debounced"]
+    [run] = await driver.rows()
+    assert (run.available_at, run.debounce_until) == (clock.now + 30_000, clock.now + 100_000)
+    assert (run.debounce_key, run.debounced) == ("d", 1)
+    assert await driver.claim() == []
+    clock.advance_ms(30_000)
+    assert await driver.claim_ids() == [run.run_id]
 
 
 # Changing

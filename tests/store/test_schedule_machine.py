@@ -17,11 +17,12 @@ from hypothesis.stateful import (
 
 from runstead.commands import changes
 from runstead.core.errors import Error
+from runstead.core.runs.flow import Debounce, Unique, wanted_keys
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Want
 from runstead.core.runs.transitions import Firing, fire, fire_due
 from runstead.core.schedules.edits import Edit, delete, edit
-from runstead.core.schedules.schedule import Schedule, begun
+from runstead.core.schedules.schedule import Schedule, begun, stored_flow
 from runstead.ports.store import ScheduleQuery, Written, WrittenFiring
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -39,6 +40,13 @@ TARGETS = (
     {"target_kind": "workflow"},
     {"target_kind": "agent", "conversation_mode": "create_new"},
     {"target_kind": "agent", "conversation_mode": "existing", "conversation_id": "nowhere"},
+)
+#: Schedules of one target and key find each other's runs.
+FLOWS = (
+    None,
+    stored_flow(Unique("k"), None),
+    stored_flow(Unique("k", 90), None),
+    stored_flow(None, Debounce("k", 30, 70)),
 )
 places = st.integers(0, 2)
 keys = st.sampled_from("abcde")
@@ -79,12 +87,14 @@ class ScheduleMachine(RuleBasedStateMachine):
         max_runs=st.sampled_from((None, 1, 2)),
         backoff_limit=st.sampled_from((0, 1)),
         policy=st.sampled_from(("Allow", "Forbid", "Replace")),
+        flows=st.lists(st.sampled_from(FLOWS), min_size=3, max_size=3),
     )
-    def schedules(self, chosen, max_runs, backoff_limit, policy):
+    def schedules(self, chosen, max_runs, backoff_limit, policy, flows):
         self.names = [str(uuid.UUID(int=place)) for place in range(3)]
-        for name, target in zip(self.names, chosen, strict=True):
+        for name, target, flow in zip(self.names, chosen, flows, strict=True):
             fields = {"max_runs": max_runs, "backoff_limit": backoff_limit, "timeout_seconds": 5, **target}
             fields |= {"concurrency_policy": policy}
+            fields |= {"flow": None if target["target_kind"] == "agent" else flow}
             made = Schedule(
                 id=name,
                 project_id=PROJECT,
@@ -112,7 +122,10 @@ class ScheduleMachine(RuleBasedStateMachine):
             conversation_id=f"c-{run_id}",
             trigger_kind="manual",
         )
-        self.both(lambda d: d.runs.apply(d.key(run_id), lambda to: fire(to, firing), Want(schedule_id=name)))
+        schedule = self.runner.run(self.tested.store.schedules.get(PROJECT, name))
+        keys = None if schedule is None else wanted_keys(schedule.flow_control, schedule.target)
+        want = Want(schedule_id=name, keys=keys)
+        self.both(lambda d: d.runs.apply(d.key(run_id), lambda to: fire(to, firing), want))
 
     @rule(place=places, key=keys, status=st.sampled_from(("completed", "failed", "cancelled")))
     def complete(self, place, key, status):
@@ -142,6 +155,8 @@ class ScheduleMachine(RuleBasedStateMachine):
                 Edit(status="active"),
                 Edit(members={"schedule": "*/5 * * * *"}),
                 Edit(members={"concurrency_policy": "Allow"}),
+                Edit(flow={"unique": Unique("k"), "debounce": None}),
+                Edit(flow={"unique": None}),
             )
         ),
     )

@@ -69,7 +69,7 @@ async def test_a_schedule_is_read_as_it_was_written(store):
     }
     numbers |= {name for name in SCHEDULE_FIELDS if name.endswith("_at")}
     values |= {name: 100 + n for n, name in enumerate(sorted(numbers))}
-    values |= {"config": b'{"a":1}', "integration_requirements": b"[2]"}
+    values |= {"config": b'{"a":1}', "integration_requirements": b"[2]", "flow": b'{"unique":{"key":"a"}}'}
     mine = await kept(store, **{name: value for name, value in values.items() if name != "target_kind"})
     assert await now(store, mine) == mine
     bare = await kept(store)

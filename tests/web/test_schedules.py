@@ -243,6 +243,22 @@ def test_a_page_shows_the_next_ten_times_in_the_zone(web_client, api):
     assert section.count("T03:00:00.000Z") == 10
 
 
+@pytest.mark.parametrize(
+    ("members", "shown"),
+    [
+        ({"unique": {"key": "eu-1"}}, ("Unique key", "eu-1", "(while active)")),
+        ({"unique": {"key": "eu-1", "while": 3600}}, ("Unique key", "eu-1", "1 h")),
+        ({"debounce": {"key": "eu-1", "seconds": 30}}, ("Debounce key", "eu-1", "30.0 s")),
+    ],
+)
+def test_a_page_shows_the_keys_of_the_runs(web_client, api, members, shown):
+    schedule = made(api, **members)
+    facts = web_client.get(f"{PLACE}/{schedule['id']}").text.partition('aria-label="Facts"')[2]
+    facts = facts.partition("</section>")[0]
+    for text in shown:
+        assert text in facts
+
+
 def test_a_deleted_schedule_disappears(web_client, api):
     schedule = made(api, "short-lived")
     text = web_client.submit(f"{PLACE}/{schedule['id']}/delete")

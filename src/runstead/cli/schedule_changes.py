@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.options import NO_FLOW_CONTROL, AsJson, FlowControl
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import json_list, parse_time, read_config
 from runstead.cli.shared.render import document, format_time, safe
@@ -38,7 +38,6 @@ class ScheduleSettings:
     ] = None
     timeout_seconds: Annotated[int | None, Parameter(help="Timeout of a run's attempt")] = None
     backoff_limit: Annotated[int | None, Parameter(help="Max retries of lost attempts")] = None
-    concurrency_key: Annotated[str | None, Parameter(help="The concurrency key of its runs")] = None
 
     def members(self) -> dict[str, Any]:
         """The members of the API's request, None where an option is missing."""
@@ -49,7 +48,6 @@ class ScheduleSettings:
             "concurrency_policy": self.concurrency,
             "timeout_seconds": self.timeout_seconds,
             "backoff_limit": self.backoff_limit,
-            "concurrency_key": self.concurrency_key,
         }
 
 
@@ -81,6 +79,7 @@ def update_schedule(
     name: Annotated[str | None, Parameter(help="Name of the schedule")] = None,
     target: Annotated[str | None, Parameter(help="task:…, workflow:… or agent:…")] = None,
     settings: ScheduleSettings = NO_SETTINGS,
+    flow: FlowControl = NO_FLOW_CONTROL,
     config: Annotated[
         list[str] | None, Parameter(help="name=value, merged into its config; may repeat", negative="")
     ] = None,
@@ -91,19 +90,28 @@ def update_schedule(
     max_runs: Annotated[
         int | None, Parameter(help="Complete the schedule after this number of runs; 0: never")
     ] = None,
+    remove: Annotated[
+        list[Literal["concurrency-key", "unique", "debounce"]] | None,
+        Parameter(help="Remove a key of its runs; may repeat", negative=""),
+    ] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Change a schedule. Options that are missing change nothing."""
     if settings.cron is not None and settings.at is not None:
         fail("use one of --cron and --at", USAGE)
-    changes: dict[str, Any] = settings.members() | {
-        "name": name,
-        "target": None if target is None else read_target(target),
-        "config": read_config(config or [], config_json),
-    }
+    changes: dict[str, Any] = (
+        settings.members()
+        | flow.members()
+        | {
+            "name": name,
+            "target": None if target is None else read_target(target),
+            "config": read_config(config or [], config_json),
+        }
+    )
     changes = {member: UNSET if one is None else one for member, one in changes.items()}
     changes["max_runs"] = UNSET if max_runs is None else max_runs or None
+    changes |= dict.fromkeys(name.replace("-", "_") for name in remove or ())
     if all(one is UNSET for one in changes.values()):
         fail("name what to change: see --help", USAGE)
     with connected(server, project=True) as client:

@@ -14,7 +14,7 @@ from runstead.cli.schedule_changes import (
 )
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import AsJson, Config, ConfigJson
+from runstead.cli.shared.options import NO_FLOW_CONTROL, AsJson, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import read_config
 from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value
@@ -81,6 +81,9 @@ def _show(one: "Schedule", *, json: bool) -> None:
         ("source", one.source_path if one.definition_source != "manual" else None),
         ("config", value(one.config)),
         ("concurrency", one.concurrency_policy),
+        ("concurrency key", one.concurrency_key),
+        ("unique", value(one.unique)),
+        ("debounce", value(one.debounce)),
         ("next", format_time(one.next_fire_at)),
         ("runs", f"{one.run_count}{'' if one.max_runs is None else f' of {one.max_runs}'}"),
         ("health", value(one.health)),
@@ -106,6 +109,7 @@ def create_schedule(
     *,
     name: Annotated[str, Parameter(help="Name of the schedule")],
     settings: ScheduleSettings = NO_SETTINGS,
+    flow: FlowControl = NO_FLOW_CONTROL,
     config: Config = None,
     config_json: ConfigJson = None,
     max_runs: Annotated[int | None, Parameter(help="Complete the schedule after this number of runs")] = None,
@@ -123,6 +127,7 @@ def create_schedule(
             config=read_config(config or [], config_json),
             max_runs=max_runs,
             **settings.members(),
+            **flow.members(),
         ).schedule
     print_result(made, made.id, json=json)
 

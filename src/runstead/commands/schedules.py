@@ -12,13 +12,14 @@ from runstead.commands.whole_lists import whole_list
 from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import existing, not_found
+from runstead.core.errors import Error, existing, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
+from runstead.core.runs.flow import wanted_keys
 from runstead.core.runs.run import RuntimeTargetKind
-from runstead.core.runs.transition import Want
+from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import Firing
 from runstead.core.schedules import edits
 from runstead.core.schedules.edits import Edit, refuse_more_than_fit
@@ -38,7 +39,7 @@ from runstead.ports.store import ListPage, RunKey, ScheduleQuery, Written
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule to create. It fires at the times of a cron expression, or one time at `run_at` (ms).
 
-    `config` is JSON text. Durations are in seconds.
+    `config` is JSON text, `flow` that of `stored_flow`. Durations are in seconds.
     """
 
     name: str
@@ -59,6 +60,7 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     max_runs: int | None = None
     max_staleness_seconds: int | None = None
     concurrency_key: str | None = None
+    flow: bytes | None = None
 
 
 async def create(
@@ -180,8 +182,9 @@ async def run(
 ) -> Written:
     """Start a run of the schedule now, whatever its status and concurrency policy.
 
-    A repeat with the same key returns the run of the first call, with `transition.duplicate` true. Raises
-    NOT_FOUND, SCHEDULE_COMPLETED, SCHEDULE_DELETING, RUN_ID_CONFLICT.
+    A repeat with the same key returns the run of the first call, and a run that the schedule's flow control finds is
+    returned too, with `transition.duplicate` true. Raises NOT_FOUND, SCHEDULE_COMPLETED, SCHEDULE_DELETING,
+    RUN_ID_CONFLICT; STORE_BUSY if the keys of its runs changed meanwhile.
     """
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot create other runs")
     schedule = await app.store.schedules.get(project.id, schedule_id)
@@ -197,12 +200,16 @@ async def run(
         requested_by_user_id=principal.id if principal.kind == "user" else None,
         trace_context=trace_context.current.get(),
     )
-    written = await app.store.runs.apply(
-        RunKey(project.id, firing.run_id),
-        lambda loaded: transitions.fire(loaded, firing),
-        Want(schedule_id=schedule_id, push_agent=push_agent),
-        idempotency,
-    )
+    keys = None if schedule is None else wanted_keys(schedule.flow_control, schedule.target)
+
+    def decide(loaded: Loaded) -> Transition:
+        now = loaded.schedule
+        if now is not None and wanted_keys(now.flow_control, now.target) != keys:
+            raise Error("STORE_BUSY", "The schedule was changed at the same time: try again", retry_after_s=1)
+        return transitions.fire(loaded, firing)
+
+    want = Want(schedule_id=schedule_id, push_agent=push_agent, keys=keys)
+    written = await app.store.runs.apply(RunKey(project.id, firing.run_id), decide, want, idempotency)
     app.publish(written)
     return written
 

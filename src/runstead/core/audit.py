@@ -218,6 +218,8 @@ _KINDS: Final[dict[type, _Kind]] = {
             "run_at",
             "timezone",
             "concurrency_policy",
+            "concurrency_key",
+            "flow",
             "max_runs",
             "timeout_seconds",
             "backoff_limit",

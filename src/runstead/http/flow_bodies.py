@@ -37,15 +37,17 @@ def flow_of(unique: UniqueBody | None, debounce: DebounceBody | None, concurrenc
     """Return the flow control of a body. Raises INVALID_REQUEST."""
     if unique is None and debounce is None and concurrency_key is None:
         return NO_FLOW
-    flow = Flow(
-        concurrency_key=concurrency_key,
-        unique=None
-        if unique is None
-        else Unique(unique.key, None if unique.scope == "active" else unique.scope),
-        debounce=None if debounce is None else Debounce(debounce.key, debounce.seconds, debounce.max_seconds),
-    )
+    flow = Flow(concurrency_key, unique_of(unique), debounce_of(debounce))
     flow.check()
     return flow
+
+
+def unique_of(body: UniqueBody | None) -> Unique | None:
+    return None if body is None else Unique(body.key, None if body.scope == "active" else body.scope)
+
+
+def debounce_of(body: DebounceBody | None) -> Debounce | None:
+    return None if body is None else Debounce(body.key, body.seconds, body.max_seconds)
 
 
 class FlowMembers(TypedDict):

@@ -17,6 +17,7 @@ from runstead.core.schedules.schedule import (
     ScheduleStatus,
     ScheduleTargetKind,
 )
+from runstead.http.flow_bodies import DebounceBody, UniqueBody, bodies_of
 from runstead.http.framework.views import JsonObject, Timestamp, view_of
 
 
@@ -76,6 +77,8 @@ class ScheduleView(msgspec.Struct, frozen=True):
     last_missed_at: Timestamp | None
     missed_count: int
     concurrency_key: str | msgspec.UnsetType = msgspec.UNSET
+    unique: UniqueBody | msgspec.UnsetType = msgspec.UNSET
+    debounce: DebounceBody | msgspec.UnsetType = msgspec.UNSET
 
 
 def _target(schedule: Schedule) -> ScheduleTargetView:
@@ -96,5 +99,5 @@ def view(schedule: Schedule, now: int) -> ScheduleView:
         health=schedule.health(now),
         integration_requirements=msgspec.json.decode(schedule.integration_requirements),
         next_fire_at=iso_or_none(next_fire_at),
-        concurrency_key=schedule.concurrency_key or msgspec.UNSET,
+        **bodies_of(schedule.flow_control),
     )

@@ -8,6 +8,7 @@ from msgspec import Meta
 from runstead.commands import schedules as commands
 from runstead.core import limits
 from runstead.core.clock import iso
+from runstead.core.runs.flow import Debounce, Unique
 from runstead.core.runs.run import RuntimeTargetKind
 from runstead.core.schedules.edits import Edit
 from runstead.core.schedules.schedule import (
@@ -16,8 +17,9 @@ from runstead.core.schedules.schedule import (
     Schedule,
     ScheduleStatus,
     ScheduleTargetKind,
+    stored_flow,
 )
-from runstead.http.flow_bodies import FlowKey
+from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, debounce_of, unique_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -112,6 +114,8 @@ class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
     max_runs: Positive | None = None
     max_staleness_seconds: _Staleness | None = None
     concurrency_key: FlowKey | None = None
+    unique: UniqueBody | None = None
+    debounce: DebounceBody | None = None
 
 
 def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
@@ -134,6 +138,7 @@ def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
         runtime_target_branch_id=body.runtime_target_branch_id,
         max_runs=body.max_runs,
         max_staleness_seconds=body.max_staleness_seconds,
+        flow=stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
         **{name: value for name, value in optional.items() if value is not None},  # type: ignore[arg-type]
     )
 
@@ -241,6 +246,8 @@ class UpdateSchedule(msgspec.Struct, frozen=True, kw_only=True):
     max_runs: Positive | _Unset | None = msgspec.UNSET
     max_staleness_seconds: _Staleness | _Unset | None = msgspec.UNSET
     concurrency_key: FlowKey | _Unset | None = msgspec.UNSET
+    unique: UniqueBody | _Unset | None = msgspec.UNSET
+    debounce: DebounceBody | _Unset | None = msgspec.UNSET
     status: Literal["active", "paused"] | _Unset = msgspec.UNSET
     paused_reason: (
         Annotated[str, Meta(max_length=limits.schedule_reason_chars_max, pattern=NO_NUL)] | _Unset | None
@@ -275,9 +282,19 @@ def _edit(body: UpdateSchedule) -> Edit:
     members |= _runtime_target(body)
     return Edit(
         members=members,
+        flow=_flow(body),
         status=None if body.status is msgspec.UNSET else body.status,
         paused_reason=body.paused_reason,
     )
+
+
+def _flow(body: UpdateSchedule) -> dict[str, Unique | Debounce | None]:
+    flow: dict[str, Unique | Debounce | None] = {}
+    if body.unique is not msgspec.UNSET:
+        flow["unique"] = unique_of(body.unique)
+    if body.debounce is not msgspec.UNSET:
+        flow["debounce"] = debounce_of(body.debounce)
+    return flow
 
 
 def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
@@ -379,8 +396,8 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
 
     def answer(written: Written) -> Reply:
         run = written.run
-        assert run.schedule_id is not None
-        return Reply(201, ScheduleRun(run.run_id, run.uid, run.schedule_id))
+        # A run that flow control found may be of another schedule, or of none.
+        return Reply(201, ScheduleRun(run.run_id, run.uid, path["schedule_id"]))
 
     return await call.idempotent(
         lambda idempotency: commands.run(

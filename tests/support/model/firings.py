@@ -1,6 +1,7 @@
 """What is due of schedules in memory: loaded, and written."""
 
 from runstead.core.queue.push_service import choose
+from runstead.core.runs.flow import KeyedRuns
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Due, Fired
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
@@ -17,7 +18,7 @@ def due_schedules(rows: Rows, now: int, limit: int) -> list[Schedule]:
     return sorted(found, key=lambda one: (one.next_fire_at, one.id))[:limit]
 
 
-def load_due(rows: Rows, services: ModelPushServices, schedule: Schedule, now: int) -> Due:
+def load_due(rows: Rows, services: ModelPushServices, schedule: Schedule, now: int, keyed: KeyedRuns) -> Due:
     at = firing_at(schedule, now)
     service = None
     if schedule.target_kind == "agent":
@@ -30,6 +31,7 @@ def load_due(rows: Rows, services: ModelPushServices, schedule: Schedule, now: i
         _running(rows, schedule),
         schedule.conversation_id is None or (place is not None and place.status != "deleted"),
         None if service is None else service.id,
+        keyed,
     )
 
 
@@ -42,7 +44,7 @@ def write_fired(rows: Rows, due: Due, fired: Fired) -> tuple[Draft, list[Written
     """A draft with all of it, and what it comes to."""
     draft = Draft(rows, due.now)
     if fired.transition is not None:
-        draft.write(None, fired.transition)
+        draft.write(due.before(fired.transition), fired.transition)
     for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
         draft.write(draft.run(run.seq), transition)
     if fired.schedule is not due.schedule:

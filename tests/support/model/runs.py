@@ -14,7 +14,7 @@ from runstead.core.queue.round_robin import interleave
 from runstead.core.queue.turns import cyclic, runs_per_key, served, take_in_turn
 from runstead.core.runs.compensation import Compensation, RegisteredCompensations
 from runstead.core.runs.event import Event
-from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
+from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys, wanted_keys
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
 from runstead.core.runs.transition import (
@@ -286,7 +286,10 @@ class ModelRuns(Runs):
 
     def _fire(self, schedule_id: str, decide: DecideFiring) -> WrittenFiring:
         def plan(now: int) -> tuple[WrittenFiring, Effect]:
-            due = load_due(self._rows, self._services, self._rows.schedules[schedule_id], now)
+            schedule = self._rows.schedules[schedule_id]
+            wanted = wanted_keys(schedule.flow_control, schedule.target)
+            keyed = NO_KEYED_RUNS if wanted is None else self._keyed(schedule.project_id, wanted)
+            due = load_due(self._rows, self._services, schedule, now, keyed)
             fired = decide(due)
             draft, written = write_fired(self._rows, due, fired)
             return WrittenFiring(due.schedule, fired, tuple(written)), draft.commit

@@ -203,16 +203,21 @@ class Due(msgspec.Struct, frozen=True):
     running: tuple[Run, ...] = ()
     conversation_live: bool = True  # False: the conversation of the schedule does not exist or was deleted
     push_service_id: str | None = None  # the service that receives runs of the schedule's agent
+    keyed: KeyedRuns = NO_KEYED_RUNS  # the runs with the keys of the schedule's runs
+
+    def before(self, transition: Transition) -> Run | None:
+        """The loaded row of the run that takes over the firing. None: the run is new."""
+        return self.keyed.debounce if transition.run.seq else None
 
 
 FiringOutcome = Literal[
-    "fired", "repeated", "skipped", "failed", "replacing", "planned", "deleting", "removed"
+    "fired", "debounced", "repeated", "skipped", "failed", "replacing", "planned", "deleting", "removed"
 ]
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """The result of a firing: the new row of the schedule (None: it is removed), the new run, and the
-    cancelled runs that it replaces. If `schedule` is the loaded object itself, it is not written.
+    """The result of a firing: the new row of the schedule (None: it is removed), the new run or the one that takes
+    over the firing, and the cancelled runs that it replaces. If `schedule` is the loaded object itself, it is not written.
     """
 
     schedule: Schedule | None

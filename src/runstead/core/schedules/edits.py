@@ -11,16 +11,29 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error, invalid_at
-from runstead.core.schedules.schedule import Schedule, begun, check, completed, next_fire, paused, planned
+from runstead.core.runs.flow import Debounce, Unique
+from runstead.core.schedules.schedule import (
+    Schedule,
+    begun,
+    check,
+    completed,
+    next_fire,
+    paused,
+    planned,
+    stored_flow,
+)
 
 #: Members that define the times: a change of one plans the schedule again.
 _TIMES: Final = frozenset({"schedule", "run_at", "timezone"})
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True):
-    """The requested changes: members of the row, and the status. A reason is allowed with a pause only."""
+    """The requested changes: members of the row, `unique` and `debounce` of its flow (None removes one), and the
+    status. A reason is allowed with a pause only.
+    """
 
     members: Mapping[str, Any] = {}
+    flow: Mapping[str, Unique | Debounce | None] = {}
     status: Literal["active", "paused"] | None = None
     paused_reason: str | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -41,13 +54,21 @@ def edit(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
     SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE, INVALID_REQUEST.
     """
     _refuse_deleting(schedule)
-    members = {name: value for name, value in wanted.members.items() if value != getattr(schedule, name)}
+    members = {**wanted.members, **_flow(schedule, wanted)}
+    members = {name: value for name, value in members.items() if value != getattr(schedule, name)}
     if members and schedule.definition_source == "source":
         raise _from_source("is changed there and synced; here it can only be paused and resumed")
     changed = _status(_redefined(schedule, members, now), wanted, now)
     if changed == schedule:
         return schedule
     return _rewritten(changed, now)
+
+
+def _flow(schedule: Schedule, wanted: Edit) -> dict[str, Any]:
+    if not wanted.flow:
+        return {}
+    flow = replace(schedule.flow_control, **wanted.flow)
+    return {"flow": stored_flow(flow.unique, flow.debounce)}
 
 
 def delete(schedule: Schedule, now: int) -> Schedule:
@@ -217,6 +238,7 @@ DEFINED: Final = (
     "max_runs",
     "max_staleness_seconds",
     "concurrency_key",
+    "flow",
     "source_path",
     "source_hash",
 )

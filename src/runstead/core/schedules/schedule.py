@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error, invalid_at
+from runstead.core.runs.flow import NO_FLOW, Debounce, Flow, Unique
 from runstead.core.runs.run import Run, RunStatus, RuntimeTargetKind
 from runstead.core.schedules import cron
 
@@ -30,7 +31,7 @@ class Schedule(msgspec.Struct, frozen=True):
     """One schedule as a row of the store. Members are named as in the public object, which nests those of the
     target.
 
-    `config` and `integration_requirements` are JSON text. Engines store the fields as columns with these
+    `config`, `integration_requirements` and `flow` are JSON text. Engines store the fields as columns with these
     names.
     """
 
@@ -75,14 +76,15 @@ class Schedule(msgspec.Struct, frozen=True):
     # When the scheduler handles it next: to fire it while it is active, to remove it while it is being
     # deleted.
     next_fire_at: int | None = None
-    # Firings that the concurrency policy skipped, and planned times at which no server ran: the latest, and
-    # the number.
+    # Firings that the concurrency policy or the unique key skipped, and planned times at which no server ran:
+    # the latest, and the number.
     last_skipped_at: int | None = None
     last_skipped_reason: str | None = None
     skipped_count: int = 0
     last_missed_at: int | None = None
     missed_count: int = 0
     concurrency_key: str | None = None  # of its runs
+    flow: bytes | None = None  # `unique` and `debounce` of its runs: see `stored_flow`
     # Grows by one with every write: the guard of every update.
     version: int = 1
     integration_requirements: bytes = b"[]"
@@ -92,6 +94,12 @@ class Schedule(msgspec.Struct, frozen=True):
     def target(self) -> str:
         """The target as in a run, such as `task:inventory`."""
         return f"{self.target_kind}:{self.target_id}"
+
+    @property
+    def flow_control(self) -> Flow:
+        """The flow control of its runs."""
+        flow = NO_FLOW if self.flow is None else msgspec.json.decode(self.flow, type=Flow)
+        return flow if self.concurrency_key is None else replace(flow, concurrency_key=self.concurrency_key)
 
     def health(self, now: int) -> Health | None:
         """Health at `now` (ms), by the last run that completed or failed, or the last firing that created no
@@ -143,8 +151,7 @@ def check(schedule: Schedule, now: int) -> None:
         raise invalid_at(
             "$.target", f"Only an agent target takes a conversation, a {schedule.target_kind} does not"
         )
-    if schedule.target_kind == "agent" and schedule.concurrency_key is not None:
-        raise invalid_at("$.concurrency_key", "A run of kind agent takes no concurrency_key")
+    _check_flow(schedule)
     if (mode == "existing") != named:
         raise invalid_at(
             "$.target.conversation_id",
@@ -153,6 +160,22 @@ def check(schedule: Schedule, now: int) -> None:
     if len(schedule.config) > limits.schedule_config_bytes_max:
         kib = limits.schedule_config_bytes_max // limits.KIB
         raise invalid_at("$.config", f"The config of a schedule has at most {kib} KiB as JSON")
+
+
+def _check_flow(schedule: Schedule) -> None:
+    flow = schedule.flow_control
+    if schedule.target_kind == "agent":
+        for name in Flow.__struct_fields__:
+            if getattr(flow, name) is not None:
+                raise invalid_at(f"$.{name}", f"A schedule of an agent takes no {name}")
+    flow.check()
+
+
+def stored_flow(unique: Unique | None, debounce: Debounce | None) -> bytes | None:
+    """Return the `flow` of a schedule, None for a schedule without both."""
+    if unique is None and debounce is None:
+        return None
+    return msgspec.json.encode(Flow(unique=unique, debounce=debounce))
 
 
 def next_fire(schedule: Schedule, after: int) -> int | None:

@@ -1,16 +1,18 @@
 """Due schedules in PostgreSQL. Each schedule is taken by one replica.
 
 A schedule or a replaced run that another transaction has locked is skipped and found again later. So nothing here waits
-for a row while it holds others, and schedules may be locked before runs.
+for a row while it holds others, and schedules may be locked before runs. It waits only for the keys of runs, before it
+locks anything else.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from runstead.core.queue.push_service import PushService, choose
+from runstead.core.runs.flow import KeyedRuns, WantedKeys, wanted_keys
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import DecideFiring, Due, Fired, Transition
 from runstead.core.runs.write_set import cancel_descendants, write_set
@@ -19,7 +21,13 @@ from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.settled import with_all_settled
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.related import delete_schedule, due_schedules, services_reaching
+from runstead.engines.postgres.keys import KeyHolders, lock_keys
+from runstead.engines.postgres.related import (
+    delete_schedule,
+    due_schedules,
+    due_schedules_with_keys,
+    services_reaching,
+)
 from runstead.engines.postgres.rows import columns_of, to_run
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import RunKey, Written, WrittenFiring
@@ -40,34 +48,51 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     """Decide and write schedules that are due and that no other transaction has locked."""
     now = await transaction.moment()
     connection = transaction.connection
+    peeked = await due_schedules_with_keys(connection, now, limit)
+    keys = await lock_keys(connection, [(one.project_id, _wanted(one)) for one in peeked])
     held = await due_schedules(connection, now, limit)
     if not held:
         return []
     draft = Draft()
+    await _lock_holders(connection, draft, keys)
     related = await _load_related(connection, draft, held, now)
-    decided = []
-    for schedule in held:
-        if schedule.id not in related.busy:
-            due = _due(related, schedule, now)
-            decided.append((due, decide(due)))
-    fresh = [row[0] for row in await connection.fetch(Q["fresh_seqs"], _count_created(decided))]
+    seqs = deque(row[0] for row in await connection.fetch(Q["fresh_seqs"], len(held)))
     results = []
-    for due, fired in decided:
-        written = [] if fired.transition is None else [_created(draft, fired.transition, fresh.pop(0), now)]
+    for schedule in held:
+        wanted = _wanted(schedule)
+        # One that has just become due, or has other keys than a moment ago, is left for the next call.
+        if schedule.id in related.busy or not keys.cover(schedule.project_id, wanted):
+            continue
+        due = _due(related, schedule, now, keys.runs(schedule.project_id, wanted, draft.find))
+        fired = decide(due)
+        written = []
+        if fired.transition is not None:
+            written.append(_written(draft, due, fired.transition, seqs))
+            keys.note(written[0].run)
         written += _cancelled(draft, due, fired, related.families)
         if fired.schedule is not None and fired.schedule is not due.schedule:
             draft.take_schedule(due.schedule, fired.schedule)
         results.append(WrittenFiring(due.schedule, fired, tuple(written)))
     await draft.write(connection)
     results = [replace(each, written=tuple(with_all_settled(each.written, draft))) for each in results]
-    for due, fired in decided:
-        if fired.schedule is None:
-            await delete_schedule(connection, due.schedule)
+    for each in results:
+        if each.fired.schedule is None:
+            await delete_schedule(connection, each.schedule)
     return results
 
 
-def _count_created(decided: Sequence[tuple[Due, Fired]]) -> int:
-    return sum(fired.transition is not None for _, fired in decided)
+def _wanted(schedule: Schedule) -> WantedKeys | None:
+    return wanted_keys(schedule.flow_control, schedule.target)
+
+
+async def _lock_holders(connection: Connection, draft: Draft, keys: KeyHolders) -> None:
+    """Lock the runs that hold the keys. The key of a run that another transaction has locked counts as not locked."""
+    names = keys.names
+    if names:
+        ids = [(name.run_id, name.project_id) for name in names]
+        seqs = [to_run(row).seq for row in await connection.fetch(Q["runs_by_keys"], *columns_of(ids))]
+        draft.lock(await connection.fetch(Q["lock_free_runs"], seqs))
+        keys.leave({name for name in names if draft.find(name) is None})
 
 
 async def _load_related(connection: Connection, draft: Draft, held: Sequence[Schedule], now: int) -> _Related:
@@ -126,7 +151,7 @@ async def _hold_replaced(
     return families, busy
 
 
-def _due(related: _Related, schedule: Schedule, now: int) -> Due:
+def _due(related: _Related, schedule: Schedule, now: int, keyed: KeyedRuns) -> Due:
     at = firing_at(schedule, now)
     run = None if at is None else related.taken.get(RunKey(schedule.project_id, firing_id(schedule, at)))
     service = None
@@ -139,11 +164,13 @@ def _due(related: _Related, schedule: Schedule, now: int) -> Due:
         running=tuple(related.running[schedule.id]) if schedule.id in related.running else (),
         conversation_live=schedule.conversation_id is None or schedule.conversation_id in related.live,
         push_service_id=None if service is None else service.id,
+        keyed=keyed,
     )
 
 
-def _created(draft: Draft, transition: Transition, seq: int, now: int) -> Written:
-    write = write_set(None, transition, now, seq)
+def _written(draft: Draft, due: Due, transition: Transition, seqs: deque[int]) -> Written:
+    before = due.before(transition)
+    write = write_set(before, transition, due.now, seqs.popleft() if before is None else 0)
     draft.take([write])
     return Written.of(write)
 

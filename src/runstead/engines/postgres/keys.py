@@ -4,8 +4,8 @@ A transaction locks keys before it locks runs, and only a transaction of its own
 runs with the same key waits for the other's runs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
 
 from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
@@ -30,8 +30,31 @@ class _Key(NamedTuple):
 class KeyHolders:
     """The runs that hold locked keys, as they were found after the lock."""
 
-    def __init__(self, holders: Mapping[_Key, RunKey] | None = None) -> None:
-        self.holders = dict(holders or {})
+    def __init__(self, locked: Iterable[_Key] = ()) -> None:
+        self._locked = set(locked)
+        self._holders: dict[_Key, RunKey] = {}
+
+    @property
+    def names(self) -> set[RunKey]:
+        """The runs that hold the keys."""
+        return set(self._holders.values())
+
+    def cover(self, project_id: str, wanted: WantedKeys | None) -> bool:
+        """Whether this transaction has locked all these keys."""
+        return wanted is None or self._locked.issuperset(_keys(project_id, wanted))
+
+    def leave(self, runs: Collection[RunKey]) -> None:
+        """Count the keys of these runs as not locked."""
+        self._locked -= {key for key, run in self._holders.items() if run in runs}
+
+    def hold(self, key: _Key, run: RunKey) -> None:
+        self._holders[key] = run
+
+    def note(self, run: Run) -> None:
+        """Note that this transaction created a run."""
+        wanted = WantedKeys(run.target or "", run.unique_key, run.debounce_key)
+        for key in _keys(run.project_id, wanted):
+            self.hold(key, RunKey(run.project_id, run.run_id))
 
     def runs(
         self, project_id: str, wanted: WantedKeys | None, find: Callable[[RunKey], Run | None]
@@ -41,29 +64,26 @@ class KeyHolders:
             return NO_KEYED_RUNS
         found = {}
         for key in _keys(project_id, wanted):
-            holder = self.holders.get(key)
+            holder = self._holders.get(key)
             found[key.kind] = None if holder is None else find(holder)
         return KeyedRuns(**found)
 
 
-async def lock_keys(connection: Connection, commands: Sequence[Any]) -> KeyHolders:
-    """Lock the keys that commands want, in one order, and find their runs. It must be the first lock of a transaction."""
-    keys = sorted({key for command in commands for key in _wanted(command)})
+async def lock_keys(connection: Connection, wanted: Iterable[tuple[str, WantedKeys | None]]) -> KeyHolders:
+    """Lock the keys of (project id, keys), in one order, and find their runs. It must be the first lock of a transaction."""
+    keys = sorted(
+        {key for project_id, names in wanted if names is not None for key in _keys(project_id, names)}
+    )
     if not keys:
         return KeyHolders()
     await DRIVER.run(connection, lock(LockSpace.RUN_KEYS, [key.lock_name for key in keys]))
     # A separate statement, so that it sees commits made during the wait.
-    holders = {}
+    holders = KeyHolders(keys)
     for key in keys:
         run_id = await connection.fetchval(Q[f"run_by_{key.kind}_key"], key.project_id, key.key, key.target)
         if run_id is not None:
-            holders[key] = RunKey(key.project_id, run_id)
-    return KeyHolders(holders)
-
-
-def _wanted(command: Any) -> Iterable[_Key]:
-    want = getattr(command, "want", None)
-    return () if want is None or want.keys is None else _keys(command.project_id, want.keys)
+            holders.hold(key, RunKey(key.project_id, run_id))
+    return holders
 
 
 def _keys(project_id: str, wanted: WantedKeys) -> Iterable[_Key]:

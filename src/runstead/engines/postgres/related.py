@@ -98,6 +98,11 @@ async def due_schedules(connection: Connection, now: int, limit: int) -> list[Sc
     return await DRIVER.run(connection, select("due_schedules", Schedule, now=now, limit=limit))
 
 
+async def due_schedules_with_keys(connection: Connection, now: int, limit: int) -> list[Schedule]:
+    """Due schedules whose runs have a unique or a debounce key, without a lock."""
+    return await DRIVER.run(connection, select("due_schedules_with_keys", Schedule, now=now, limit=limit))
+
+
 async def delete_schedule(connection: Connection, schedule: Schedule) -> None:
     await DRIVER.run(connection, schedules.delete_schedule(schedule))
 

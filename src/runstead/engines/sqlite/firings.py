@@ -4,17 +4,20 @@ import sqlite3
 from typing import Final
 
 from runstead.core.queue.push_service import choose
+from runstead.core.runs.flow import NO_KEYED_RUNS, wanted_keys
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Due
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
+from runstead.engines.sqlite.load_run import load_keyed
 from runstead.engines.sqlite.related import services_reaching
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
+from runstead.engines.sqlite.writer import Writer
 
 _CONVERSATION: Final = "SELECT 1 FROM conversations WHERE id = ? AND status <> 'deleted'"
 
 
-def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Due:
+def load_due(connection: sqlite3.Connection, writer: Writer, schedule: Schedule, now: int) -> Due:
     at = firing_at(schedule, now)
     row = None
     if at is not None:
@@ -23,6 +26,7 @@ def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Du
     service = None
     if schedule.target_kind == "agent":
         service = choose(services_reaching(connection, (schedule.project_id,), now), schedule.target_id)
+    wanted = wanted_keys(schedule.flow_control, schedule.target)
     return Due(
         now=now,
         schedule=schedule,
@@ -31,6 +35,9 @@ def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Du
         conversation_live=conversation_id is None
         or connection.execute(_CONVERSATION, (conversation_id,)).fetchone() is not None,
         push_service_id=None if service is None else service.id,
+        keyed=NO_KEYED_RUNS
+        if wanted is None
+        else load_keyed(connection, writer, schedule.project_id, wanted),
     )
 
 

@@ -133,7 +133,7 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         push_service_id = None if service is None else service.id
     keyed = NO_KEYED_RUNS
     if run is None and want.keys is not None:
-        keyed = _keyed(connection, writer, key.project_id, want.keys)
+        keyed = load_keyed(connection, writer, key.project_id, want.keys)
     return Loaded(
         now=now,
         run=run,
@@ -155,7 +155,9 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     )
 
 
-def _keyed(connection: sqlite3.Connection, writer: Writer, project_id: str, wanted: WantedKeys) -> KeyedRuns:
+def load_keyed(
+    connection: sqlite3.Connection, writer: Writer, project_id: str, wanted: WantedKeys
+) -> KeyedRuns:
     """The runs with the keys of a new run, without those that are being cancelled with an ancestor."""
 
     def one(query: str, key: str | None) -> Run | None:

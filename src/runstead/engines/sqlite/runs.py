@@ -51,7 +51,6 @@ from runstead.engines.sqlite.rows import (
     to_event,
     to_run,
 )
-from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.run_index import found, page_of, page_of_query
 from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.engines.sqlite.write_run import store_write, write_run
@@ -190,7 +189,7 @@ class SqliteRuns:
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
         def job(connection: sqlite3.Connection, now: int) -> list[WrittenFiring]:
             return [
-                _fire(connection, self._cache, schedule, decide, now)
+                _fire(connection, self._writer, schedule, decide, now)
                 for schedule in related.due_schedules(connection, now, limit)
             ]
 
@@ -341,15 +340,19 @@ class SqliteRuns:
 
 
 def _fire(
-    connection: sqlite3.Connection, cache: WriterCache, schedule: Schedule, decide: DecideFiring, now: int
+    connection: sqlite3.Connection, writer: Writer, schedule: Schedule, decide: DecideFiring, now: int
 ) -> WrittenFiring:
-    due = load_due(connection, schedule, now)
+    cache = writer.cache
+    due = load_due(connection, writer, schedule, now)
     fired = decide(due)
     if fired.schedule is None:
         related.delete_schedule(connection, schedule)
     elif fired.schedule is not schedule:
         related.rewrite_schedule(connection, schedule, fired.schedule)
-    written = [] if fired.transition is None else [write_run(connection, cache, None, fired.transition, now)]
+    written = []
+    if fired.transition is not None:
+        before = due.before(fired.transition)
+        written.append(write_run(connection, cache, before, fired.transition, now))
     for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
         written.append(write_run(connection, cache, run, transition, now))
     return WrittenFiring(schedule, fired, tuple(written))

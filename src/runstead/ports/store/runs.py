@@ -257,11 +257,11 @@ class Runs(Protocol):
 
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
         """Decide and write at most `limit` schedules whose `next_fire_at` has passed, earliest first, each
-        with its new run and the runs that it replaces.
+        with its new run, or the one that takes over, and the runs that it replaces.
 
         Several replicas may call it at the same time: each gets different schedules. A schedule that is
-        locked, or that has locked runs, is left for the next call. While a schedule is decided, no other
-        command can create a run of it.
+        locked, or that has locked runs or runs with its keys that are locked, is left for the next call. While a
+        schedule is decided, no other command can create a run of it, or one with its keys.
         """
         ...
 

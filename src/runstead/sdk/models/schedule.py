@@ -42,6 +42,8 @@ class Schedule(ResponseModel, frozen=True, kw_only=True):
     timeout_seconds: int | None = None
     backoff_limit: int | None = None
     concurrency_key: str | None = None
+    unique: dict[str, Any] | None = None
+    debounce: dict[str, Any] | None = None
     concurrency_policy: str | None = None
     health: Any = None
     max_runs: int | None = None

@@ -40,6 +40,8 @@ class Schedules(Resource[S_co]):
         max_runs: int | None = None,
         max_staleness_seconds: int | None = None,
         concurrency_key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
         runtime_target_kind: RuntimeTargetKind | None = None,
         runtime_target_environment_id: str | None = None,
         runtime_target_branch_id: str | None = None,
@@ -50,7 +52,8 @@ class Schedules(Resource[S_co]):
 
         `target` is {kind: task, workflow or agent, id, conversation_mode?, conversation_id?}. `schedule` has five cron
         fields in `timezone` (an IANA name; default UTC). A one-time schedule has `run_at` instead, with a time zone.
-        400 with `errors` for invalid values, 409 SCHEDULE_LIMIT_REACHED.
+        `unique` and `debounce` are those of `runs.create`, for each run of the schedule. 400 with `errors` for invalid
+        values, 409 SCHEDULE_LIMIT_REACHED.
         """
         body = members(
             name=name,
@@ -65,6 +68,8 @@ class Schedules(Resource[S_co]):
             max_runs=max_runs,
             max_staleness_seconds=max_staleness_seconds,
             concurrency_key=concurrency_key,
+            unique=unique,
+            debounce=debounce,
             runtime_target_kind=runtime_target_kind,
             runtime_target_environment_id=runtime_target_environment_id,
             runtime_target_branch_id=runtime_target_branch_id,
@@ -109,6 +114,8 @@ class Schedules(Resource[S_co]):
         max_runs: int | UnsetType | None = UNSET,
         max_staleness_seconds: int | UnsetType | None = UNSET,
         concurrency_key: str | UnsetType | None = UNSET,
+        unique: Mapping[str, Any] | UnsetType | None = UNSET,
+        debounce: Mapping[str, Any] | UnsetType | None = UNSET,
         runtime_target_kind: RuntimeTargetKind | UnsetType = UNSET,
         runtime_target_environment_id: str | UnsetType | None = UNSET,
         runtime_target_branch_id: str | UnsetType | None = UNSET,
@@ -116,9 +123,8 @@ class Schedules(Resource[S_co]):
     ) -> Call[ScheduleAnswer]:
         """`PATCH /projects/{ref}/schedules/{id}`: change the members that are given.
 
-        `schedule` and `run_at` replace each other. None removes `max_runs`, `max_staleness_seconds` and
-        `concurrency_key`. 400 with
-        `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
+        `schedule` and `run_at` replace each other. None removes `max_runs`, `max_staleness_seconds`,
+        `concurrency_key`, `unique` and `debounce`. 400 with `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
         """
         body = changes(
             name=name,
@@ -133,6 +139,8 @@ class Schedules(Resource[S_co]):
             max_runs=max_runs,
             max_staleness_seconds=max_staleness_seconds,
             concurrency_key=concurrency_key,
+            unique=unique,
+            debounce=debounce,
             runtime_target_kind=runtime_target_kind,
             runtime_target_environment_id=runtime_target_environment_id,
             runtime_target_branch_id=runtime_target_branch_id,

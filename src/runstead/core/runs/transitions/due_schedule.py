@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs.flow import KeyedRuns
 from runstead.core.runs.run import RunError
 from runstead.core.runs.transition import Due, Fired, Loaded, Transition
 from runstead.core.runs.transitions.complete import cancel
@@ -76,22 +77,8 @@ def _fire(due: Due, schedule: Schedule, at: int) -> Fired:
             "NOT_FOUND",
             f"The conversation {schedule.conversation_id} of the schedule does not exist or was deleted",
         )
-    policy = schedule.concurrency_policy
-    if policy == "Forbid" and due.running:
-        held = replace(
-            schedule,
-            last_skipped_at=at,
-            last_skipped_reason=f"The run {due.running[0].run_id} had not ended",
-            skipped_count=schedule.skipped_count + 1,
-        )
-        return Fired(passed(held, at, now), "skipped")
-    cancels = _replaced(due, run_id) if policy == "Replace" else ()
-    if len(cancels) >= limits.schedule_replaced_runs_max:
-        # There may be more active runs. The schedule stays due, and its run is created once all are
-        # cancelled.
-        return Fired(due.schedule, "replacing", cancels=cancels)
     created = fire(
-        Loaded(now, schedule=schedule, push_service_id=due.push_service_id),
+        Loaded(now, schedule=schedule, push_service_id=due.push_service_id, keyed=_holders(due)),
         Firing(
             run_id=run_id,
             uid=_derived_id(schedule, at, "uid"),
@@ -103,8 +90,44 @@ def _fire(due: Due, schedule: Schedule, at: int) -> Fired:
             missed_since=schedule.last_missed_at if missed(due.schedule, now) else None,
         ),
     )
+    if created.duplicate and created.run is not due.keyed.unique:
+        # There is no new run, so nothing overlaps.
+        return Fired(passed(schedule, at, now), "debounced", created)
+    policy = schedule.concurrency_policy
+    if policy == "Forbid" and due.running:
+        return _skip(schedule, at, now, f"The run {due.running[0].run_id} had not ended")
+    if created.duplicate:
+        return _skip(schedule, at, now, f"The run {created.run.run_id} holds the unique key")
+    cancels = _replaced(due, run_id) if policy == "Replace" else ()
+    if len(cancels) >= limits.schedule_replaced_runs_max:
+        # There may be more active runs. The schedule stays due, and its run is created once all are
+        # cancelled.
+        return Fired(due.schedule, "replacing", cancels=cancels)
     assert created.schedule is not None
     return Fired(passed(created.schedule, at, now), "fired", replace(created, schedule=None), cancels)
+
+
+def _holders(due: Due) -> KeyedRuns:
+    """Return the runs with the keys, without a run of the schedule that the new one replaces."""
+    schedule, holder, unique = due.schedule, due.keyed.unique, due.schedule.flow_control.unique
+    replaced = (
+        schedule.concurrency_policy == "Replace"
+        and unique is not None
+        and unique.seconds is None
+        and holder is not None
+        and holder.schedule_id == schedule.id
+    )
+    return due.keyed._replace(unique=None) if replaced else due.keyed
+
+
+def _skip(schedule: Schedule, at: int, now: int, reason: str) -> Fired:
+    skipped = replace(
+        schedule,
+        last_skipped_at=at,
+        last_skipped_reason=reason,
+        skipped_count=schedule.skipped_count + 1,
+    )
+    return Fired(passed(skipped, at, now), "skipped")
 
 
 def _replaced(due: Due, run_id: str) -> tuple[Transition, ...]:

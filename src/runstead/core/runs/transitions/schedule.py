@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.errors import Error, existing
-from runstead.core.runs.flow import Flow, keyed
+from runstead.core.runs.flow import keyed
 from runstead.core.runs.run import Run, RunStatus, TriggerKind
 from runstead.core.runs.transition import Loaded, NewMessage, Transition
 from runstead.core.runs.transitions import agent_defaults
 from runstead.core.runs.transitions.create import create
+from runstead.core.runs.transitions.flow import delay, find_existing
 from runstead.core.schedules.schedule import Schedule, fired
 
 
@@ -35,7 +36,7 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
     """Create a run of the loaded schedule, and its conversation if the schedule creates one. Count it on the
     schedule.
 
-    If the schedule already has a run with this id, that run is the result. NOT_FOUND, SCHEDULE_COMPLETED,
+    If the schedule already has a run with this id, or its flow control finds a run, that run is the result. NOT_FOUND, SCHEDULE_COMPLETED,
     SCHEDULE_DELETING; RUN_ID_CONFLICT if the id belongs to a run that is not of this schedule.
     """
     schedule = existing(loaded.schedule, "Schedule")
@@ -86,8 +87,13 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         missed_since=firing.missed_since,
         **members,
     )
-    if schedule.concurrency_key is not None:
-        run = keyed(run, Flow(schedule.concurrency_key))
+    flow = schedule.flow_control
+    run = keyed(run, flow)
+    found = find_existing(run, flow, loaded)
+    if found is not None:
+        return found
+    if flow.debounce is not None:
+        run = delay(run, flow.debounce, loaded.now)
     created = create(run, now=loaded.now, message=message, push_service_id=loaded.push_service_id)
     return replace(created, schedule=changed, conversation=conversation)
 

@@ -162,8 +162,9 @@ class _CommitGroup:
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
         if self._alone:
-            self._keys = await lock_keys(self._connection, commands)
-            named.update(dict.fromkeys(self._keys.holders.values(), False) | named)
+            wanted_keys = [(each.project_id, each.want.keys) for each in commands if isinstance(each, Apply)]
+            self._keys = await lock_keys(self._connection, wanted_keys)
+            named.update(dict.fromkeys(self._keys.names, False) | named)
         if not named and len(wanted) == 1:
             [(query, limit)] = wanted.items()
             if await self._claim_at_once(query, limit):

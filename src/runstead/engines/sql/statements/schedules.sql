@@ -26,6 +26,10 @@ ORDER BY created_at, id LIMIT :limit
 SELECT {schedule} FROM schedules WHERE next_fire_at <= :now ORDER BY next_fire_at, id LIMIT :limit
 FOR UPDATE SKIP LOCKED
 
+-- name: due_schedules_with_keys
+SELECT {schedule} FROM schedules WHERE next_fire_at <= :now AND flow IS NOT NULL
+ORDER BY next_fire_at, id LIMIT :limit
+
 -- name: delete_schedule
 -- postgres
 DELETE FROM schedules WHERE ctid = ANY (ARRAY(
