@@ -274,15 +274,18 @@ def test_a_watched_run_shows_what_its_child_asks(cli):
 
 def test_a_signal_is_sent_and_listed(cli, project_client):
     run_id = create(project_client)
-    assert cli("runs", "signal", run_id, "paid", '{"euros": 5}', "--key", "k").out == (
+    assert cli("runs", "signal", run_id, "paid", '{"euros": 5}', "--id", "k").out == (
         "sent: the run takes it when it waits for it\n"
     )
-    again = cli("runs", "signal", run_id, "paid", '{"euros": 5}', "--key", "k")
+    again = cli("runs", "signal", run_id, "paid", '{"euros": 5}', "--id", "k")
     assert again.out.startswith("it was sent before")
     project_client.runs.wait(run_id, "event", open_events=[OpenEvent(name="paid", tool_call_id="c-1")])
     project_client.runs.wait(run_id, "event", open_events=[OpenEvent(name="sent", tool_call_id="c-2")])
     assert cli("runs", "signal", run_id, "sent", "by post").out == "sent: the run has taken it\n"
     cli("runs", "signal", run_id, "late")
+    refused = cli("runs", "signal", run_id, "late", "--payload", "5")
+    assert refused.code == 2
+    assert "There is no such option" in refused.err
     listed = json.loads(cli("runs", "signals", run_id, "--taken", "--json").out)
     assert [(one["name"], one["payload"]) for one in listed] == [("paid", {"euros": 5}), ("sent", "by post")]
     rows = cli("runs", "signals", run_id).out.splitlines()

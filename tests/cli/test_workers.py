@@ -8,6 +8,7 @@ def test_versions_show_which_ones_runs_still_need(cli, project_client):
         made = project_client.workers.register("python", f"versions-{version}", version=version).worker
         assert made.version == version
         if version == "v1":
+            assert "v1       in use  " in cli("workers", "versions").out
             run = project_client.runs.create("task:versions", pinned=True).run
             assert project_client.workers.claim(made.id, 60, targets=["task:versions"]).run is not None
     shown = cli("workers", "versions").out

@@ -20,14 +20,16 @@ def signal_run(
     payload: JsonOrText = None,
     /,
     *,
-    key: Annotated[str | None, Parameter(help="Send it once: a repeat with this key sends nothing")] = None,
+    once: Annotated[
+        str | None, Parameter(name="--id", help="Send it once: a repeat with this id sends nothing")
+    ] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Send a signal to a run, which takes it once when it waits for it."""
     value = json_or_text(payload)
     with connected(server) as client:
-        sent = client.runs.signal(run_id, name, value, idempotency_key=key)
+        sent = client.runs.signal(run_id, name, value, idempotency_key=once)
     taken = "the run has taken it" if sent.delivered else "the run takes it when it waits for it"
     print_result(sent, f"{'it was sent before' if sent.duplicate else 'sent'}: {taken}", json=json)
 

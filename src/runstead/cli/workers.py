@@ -79,12 +79,21 @@ def list_targets(
 
 @workers.command(name="versions")
 def list_versions(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
-    """Show which versions of the code runs still need. Workers of a drained version may be stopped."""
+    """Show which versions of the code runs still need. Workers of a drained version may be stopped; one version alone
+    is in use.
+    """
     with connected(server, project=True) as client:
         found = client.workers.versions()
+    online = sum(one.workers_online for one in found)
+
+    def state(one: "WorkerVersion") -> str:
+        if one.drained:
+            return "drained" if online > one.workers_online else "in use"
+        return "needed"
+
     columns: list[Column[WorkerVersion]] = [
         Column("VERSION", lambda one: one.version or "(none)", keep_whole=True),
-        Column("STATE", lambda one: "drained" if one.drained else "needed"),
+        Column("STATE", state),
         Column("WORKERS", lambda one: str(one.workers_online)),
         Column("PINNED", lambda one: str(one.pinned)),
         Column("PENDING", lambda one: str(one.runs_pending), drop_rank=1),

@@ -21,9 +21,20 @@ RunId = Annotated[str, Parameter(help="The run's id")]
 Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask", negative="")]
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
 Kind = Literal["agent", "workflow", "task", "eval"]
+
+
+def _refuse_options(_: type, value: str | None) -> None:
+    """A number may begin with a hyphen. An option that does not exist is not taken for a text."""
+    if value is not None and value.startswith("--"):
+        raise ValueError("There is no such option. A text that begins with -- can be given as @file.")
+
+
 #: A value that `json_or_text` reads.
 JsonOrText = Annotated[
-    str | None, Parameter(allow_leading_hyphen=True, help="JSON or text; @file or - for stdin")
+    str | None,
+    Parameter(
+        allow_leading_hyphen=True, validator=_refuse_options, help="JSON or text; @file or - for stdin"
+    ),
 ]
 #: The two options that `read_config` reads.
 Config = Annotated[
