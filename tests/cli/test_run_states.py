@@ -292,6 +292,14 @@ def test_a_signal_is_sent_and_listed(cli, project_client):
     assert [row.split()[0] for row in rows] == ["SIGNAL", "paid", "sent", "late"]
 
 
+def test_a_run_that_waits_for_an_event_names_it(cli, project_client):
+    run_id = create(project_client)
+    project_client.runs.wait(
+        run_id, "event", tool_call_id="event:paid:2", tool_name="event:paid", open_events=[]
+    )
+    assert "the event paid\n" in cli("runs", "get", run_id).out
+
+
 def test_a_token_of_a_conversation_reads_that_conversation_only(cli, project_client):
     own, other = (project_client.conversations.create().id for _ in range(2))
     reader = project_client.with_key(cli("conversations", "token", own, "--expires-in", "10m").out.strip())

@@ -329,6 +329,7 @@ def test_a_retry_goes_on_from_a_step_with_other_members(cli, project_client):
     again = cli("runs", "retry", run_id, "--from-step", "failed", *options).out.strip()
     run = project_client.runs.get(again)
     assert (run.input, run.config, run.title, run.labels) == (8, {"a": 1}, "Again", {"b": "c"})
+    assert f"retry of  {run_id}\n" in cli("runs", "get", again).out
 
 
 def test_logs_are_printed_and_followed(cli, project_client):

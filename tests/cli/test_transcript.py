@@ -132,8 +132,17 @@ def test_an_event_is_waited_for_by_name(transcript_of):
     shown = transcript_of({"type": "CUSTOM", "name": "run.asked", "value": asked})
     assert shown.splitlines() == [
         "waits for the event paid",
-        "  runstead runs resume r1 --result null --tool-call-id event:paid:2",
+        "  runstead runs signal r1 paid null",
     ]
+
+
+def test_a_retry_names_its_source_and_the_step_that_failed_is_named_by_its_error(transcript_of):
+    source = {"run_id": "r0", "step_id": "4", "event_id": 9}
+    shown = transcript_of(
+        {"type": "CUSTOM", "name": "run.retry_from", "value": source},
+        {"type": "CUSTOM", "name": "run.failed_step", "value": {"step_id": "4"}},
+    )
+    assert shown == "goes on from step 4 of r0\n"
 
 
 def test_a_run_that_is_blocked_names_what_differs_once_and_how_it_goes_on(transcript_of):

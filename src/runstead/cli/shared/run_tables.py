@@ -162,14 +162,16 @@ def run_details(
         "schedule_id",
         "batch_id",
         "parent_run_id",
-        "retry_of",
         "compensates",
     ):
-        yield name, getattr(run, name)
+        yield name.replace("_", " "), getattr(run, name)
+    if run.retry_of is not None:
+        step = "" if run.retry_from is None else f" from step {run.retry_from.step_id}"
+        yield "retry of", f"{run.retry_of}{step}"
     if run.compensations:
         yield "compensations", f"{run.compensations} registered, for a failure or a cancel"
     if run.root_run_id != run.run_id:
-        yield "root_run_id", run.root_run_id
+        yield "root run id", run.root_run_id
     yield "labels", ", ".join(f"{name}={one}" for name, one in (run.labels or {}).items()) or None
     if run.priority:
         yield "priority", str(run.priority)

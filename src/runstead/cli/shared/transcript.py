@@ -1,5 +1,6 @@
 """Prints the events of a run: joined text, a line per tool call, waits with their resume command."""
 
+import re
 import shlex
 import threading
 from collections.abc import Callable, Collection
@@ -35,7 +36,11 @@ _SILENT: Final = frozenset(
         *("STATE_SNAPSHOT", "MESSAGES_SNAPSHOT"),
     }
 )
-_SILENT_CUSTOM: Final = frozenset({"run.now", "run.blocked", "run.gather_failed", "run.patched"})
+_SILENT_CUSTOM: Final = frozenset(
+    {"run.now", "run.blocked", "run.gather_failed", "run.patched", "run.failed_step"}
+)
+#: The call id of a handler that waits for an event: its name and the step follow.
+_EVENT_CALL: Final = re.compile(r"event:(.+):[^:]+", re.DOTALL)
 _TOOL_CHARS_MAX: Final = 64 * 1024
 
 
@@ -267,6 +272,8 @@ def resume_command(run_id: str, reason: str, call_id: str) -> str:
     """The command that resumes the run or, for a form, that shows it."""
     if reason == "input":
         return safe(shlex.join(["runstead", "inputs", "get", run_id]))
+    if reason == "event" and (found := _EVENT_CALL.fullmatch(call_id)) is not None:
+        return safe(shlex.join(["runstead", "runs", "signal", run_id, found[1], "null"]))
     line = ["runstead", "runs", "approve" if reason == "approval" else "resume", run_id]
     if reason not in ("approval", "pause"):
         line += ["--result", "null"]

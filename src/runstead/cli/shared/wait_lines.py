@@ -68,6 +68,7 @@ def describe_wait(run: "Run", screen: Screen, ends_at: datetime | None = None) -
     if found is not None:
         return found
     text = " ".join(dict.fromkeys(filter(None, (run.waiting_reason, run.waiting_tool_name))))
+    text = text.replace("event event:", "the event ", 1)  # its name, from a handler's wait
     if ends_at is not None:
         return f"{text} ({format_expiry(ends_at, screen)})"
     if run.resume_at is not None:
@@ -153,6 +154,8 @@ def describe_custom(name: str, found: dict[str, Any]) -> str | None:
         return f"step {found.get('step_name')} try {found.get('tries')} failed, retries: {found.get('message')}{code}"
     if name == "run.retried":
         return f"failed, retry {found.get('retry')} of {found.get('of')}: {found.get('message')}{code}"
+    if name == "run.retry_from":
+        return f"goes on from step {found.get('step_id')} of {found.get('run_id')}"
     if name == "run.artifact":
         size = found.get("size")
         parts = [format_size(size) if isinstance(size, int) else "", str(found.get("media_type") or "")]
