@@ -1,6 +1,9 @@
-"""Which checks of an input are certainly short: by the size of the schema, with its definitions in place."""
+"""Which checks of an input are certainly short, by the size of the schema, and the process that does the others."""
 
+import asyncio
+import gc
 import json
+import sys
 
 import pytest
 
@@ -63,3 +66,18 @@ async def test_a_helper_process_that_was_ended_is_replaced():
         assert (place, message) == (".next.next", 'the value is not of type "object"')
         checks._helper.kill()
     checks.stop()
+
+
+def test_no_pipe_of_a_helper_process_outlives_its_event_loop():
+    async def check():
+        checks = InputChecks()
+        await checks.schema(b'{"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}')
+        assert checks._helper is not None
+        checks.stop()
+
+    unraisable = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", unraisable.append)
+        asyncio.run(check())
+        gc.collect()
+    assert unraisable == []

@@ -63,9 +63,9 @@ class InputChecks:
         return await self._ask(schema, value or b"null")
 
     def stop(self) -> None:
-        """End the helper process."""
-        if self._helper is not None and self._helper.returncode is None:
-            self._helper.kill()
+        """End the helper process, and close its pipes: the event loop may end before they are found to be closed."""
+        if self._helper is not None:
+            self._helper._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - Process cannot close them
         self._helper = None
 
     async def _ask(self, schema: bytes, value: bytes | None) -> Sequence[Fault]:
