@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from runstead.core.identity.tenant import tenant
 from runstead.security.input_checks import InputChecks
 from runstead.security.input_schemas import is_short, size_of
 
@@ -66,6 +67,22 @@ async def test_a_helper_process_that_was_ended_is_replaced():
         assert (place, message) == (".next.next", 'the value is not of type "object"')
         checks._helper.kill()
     checks.stop()
+
+
+async def test_tenants_take_turns_with_long_checks():
+    schema = b'{"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}'
+    checks, order = InputChecks(), []
+
+    async def check(name):
+        tenant.set(name)
+        await checks.schema(schema)
+        order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for name in ("hostile",) * 5 + ("other",):
+            group.create_task(check(name))
+    checks.stop()
+    assert order == ["hostile", "hostile", "other", "hostile", "hostile", "hostile"]
 
 
 def test_no_pipe_of_a_helper_process_outlives_its_event_loop():

@@ -39,9 +39,7 @@ async def check_input(app: App, project_id: str, target: str, value: bytes | Non
         found = await app.input_checks.faults(state.input_schema, value)
     except TooLongError:
         why = f"it cannot be checked within {limits.input_check_s_max:g} s: send less, or simplify the schema"
-        raise Error(
-            "INVALID_REQUEST", f"The input of {target}: {path}: {why}", errors=((path, why),)
-        ) from None
+        raise invalid_at(path, why, f"The input of {target}: {path}: {why}") from None
     if found:
         errors = tuple((f"{path}{fault.place}", fault.message) for fault in found)
         where, message = errors[0]

@@ -16,11 +16,20 @@ from typing import Final
 import msgspec
 
 from runstead.core import limits
+from runstead.core.fair_slots import Bounds, FairSlots
+from runstead.core.identity.tenant import tenant
 from runstead.security.input_schemas import Fault, compiled, faults, is_short, size_of
 
 _PROGRAM: Final = (sys.executable, "-P", "-m", __name__)
 _READY: Final = b"+"
 _LENGTH_BYTES: Final = 4
+_LONG_CHECKS: Final = Bounds(
+    slots=1,  # the one helper process
+    slots_per_tenant=1,
+    waiting=limits.input_checks_waiting_max,
+    waiting_per_tenant=limits.input_checks_waiting_per_project_max,
+    wait_s=limits.input_check_wait_s,
+)
 
 
 class TooLongError(Exception):
@@ -43,11 +52,13 @@ class _Answer(msgspec.Struct):
 
 
 class InputChecks:
-    """The checks of one server. Its helper process begins with the first long check."""
+    """The checks of one server. Its helper process begins with the first long check, and tenants take turns: PROJECT_BUSY
+    or STORE_BUSY if too many wait.
+    """
 
     def __init__(self) -> None:
         self._helper: Process | None = None
-        self._turn = asyncio.Lock()
+        self._turns = FairSlots(_LONG_CHECKS, "checks of inputs")
 
     async def schema(self, schema: bytes) -> None:
         """ValueError with the reason for a schema that cannot validate. TooLongError."""
@@ -72,7 +83,7 @@ class InputChecks:
         question = _Question(
             schema.decode(), None if value is None else value.decode(), limits.input_check_s_max
         )
-        async with self._turn:
+        async with self._turns.hold(tenant.get()):
             answer = await self._answer(msgspec.json.encode(question))
         if answer.invalid is not None:
             raise ValueError(answer.invalid)

@@ -14,6 +14,8 @@ _UNBOUNDED: Final = frozenset(
     {"$dynamicRef", "$dynamicAnchor", "$anchor", "$id", "$recursiveRef", "$vocabulary"}
     | {"unevaluatedItems", "unevaluatedProperties"}
 )
+_PATTERNS: Final = ("pattern", "patternProperties")
+_CLASS_STATES: Final = 100  # of a class of Unicode such as \\w, which a pattern names with two characters
 
 
 class Fault(NamedTuple):
@@ -98,10 +100,6 @@ def size_of(schema: bytes) -> int | None:
         return of({name: each for name, each in root.items() if name != "$defs"} if definitions else root)
     except RecursionError:
         return None
-
-
-_PATTERNS: Final = ("pattern", "patternProperties")
-_CLASS_STATES: Final = 100  # of a class of Unicode such as \\w, which a pattern names with two characters
 
 
 def _members(part: Any) -> Iterator[tuple[str, Any]]:

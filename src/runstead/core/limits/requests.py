@@ -74,6 +74,9 @@ input_check_steps_max: Final = (
 )
 input_check_s_max: Final = 2.0  # CPU time of a longer one
 input_check_bytes_max: Final = 512 * MIB  # of memory, of the process for longer ones
+input_checks_waiting_per_project_max: Final = 8  # long ones
+input_checks_waiting_max: Final = 256
+input_check_wait_s: Final = 30  # for its turn
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 

@@ -36,8 +36,8 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
     """Create a run of the loaded schedule, and its conversation if the schedule creates one. Count it on the
     schedule.
 
-    If the schedule already has a run with this id, or its flow control finds a run, that run is the result. NOT_FOUND, SCHEDULE_COMPLETED,
-    SCHEDULE_DELETING; RUN_ID_CONFLICT if the id belongs to a run that is not of this schedule.
+    If the schedule already has a run with this id, or its flow control finds a run, that run is the result. NOT_FOUND,
+    SCHEDULE_COMPLETED, SCHEDULE_DELETING; RUN_ID_CONFLICT if the id belongs to a run that is not of this schedule.
     """
     schedule = existing(loaded.schedule, "Schedule")
     if loaded.run is not None:
