@@ -33,21 +33,30 @@ PER_TRANSACTION = 10_000
 TEAMS = ("red", "green", "blue")
 
 
+def new_run(project_id: str, now: int, **members: object) -> Run:
+    """Build a pending task run of a project."""
+    run_id = f"run_{uuid.uuid4()}"
+    return Run(
+        uid=str(uuid.uuid4()),
+        project_id=project_id,
+        run_id=run_id,
+        kind="task",
+        status=RunStatus.PENDING,
+        owner_kind="project",
+        owner_id=project_id,
+        root_run_id=run_id,
+        created_at=now,
+        updated_at=now,
+        **members,  # type: ignore[arg-type]
+    )
+
+
 def add(
     connection: sqlite3.Connection, project_id: str, now: int, number: int = 0, count: int = len(EVENTS)
 ) -> None:
     """Insert an ended run with its log. The number determines its name and its outcome."""
-    run_id = f"run_{uuid.uuid4()}"
-    new = Run(
-        str(uuid.uuid4()),
+    new = new_run(
         project_id,
-        run_id,
-        "task",
-        RunStatus.PENDING,
-        "project",
-        project_id,
-        run_id,
-        now,
         now,
         target=f"task:bench-{number % 20}",
         title=f"Nightly report {number}",
@@ -80,20 +89,7 @@ def add(
 
 def add_pending(connection: sqlite3.Connection, project_id: str, now: int, number: int, keys: int) -> None:
     """Insert a run that waits for a claim, as `fill_postgres.py` does."""
-    run_id = f"run_{uuid.uuid4()}"
-    new = Run(
-        str(uuid.uuid4()),
-        project_id,
-        run_id,
-        "task",
-        RunStatus.PENDING,
-        "project",
-        project_id,
-        run_id,
-        now,
-        now,
-        target="task:bench",
-    )
+    new = new_run(project_id, now, target="task:bench")
     if keys:
         new = keyed(new, Flow(concurrency_key="blocked" if keys == 1 else f"key-{number % keys:07}"))
     created = transitions.create(new, now=now, parent=None, family_cancelled=False, message=None)
