@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import shutil
+import sys
 from collections import Counter
 from contextlib import closing
 from functools import cache, partial
@@ -19,6 +20,7 @@ settings.register_profile("short", settings.get_profile("long"), max_examples=35
 #: Files and folders whose files take longest, first. Workers take files in order: what comes last should be short.
 SLOW = (
     "interop/test_openapi_fuzz.py",
+    "web/test_every_page.py",
     "web/test_runs_live.py",
     "faults/test_faults.py",
     "store/test_run_index.py",
@@ -43,6 +45,11 @@ def pytest_configure(config):
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     gc.disable()  # until all tests are collected: they stay
+
+
+def pytest_unconfigure():
+    if module := sys.modules.get("tests.support.postgres_server"):
+        module.forget_beginning()
 
 
 def pytest_collection_finish():

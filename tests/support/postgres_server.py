@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -100,6 +101,7 @@ MAKE_CLEAR = (
 )
 
 
+@cache
 def _someone():
     """PostgreSQL does not run as root: who runs it instead, and as which group."""
     if os.geteuid() != 0:
@@ -111,20 +113,63 @@ def _someone():
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
+def _new_home():
+    home = Path(
+        tempfile.mkdtemp(prefix="runstead-pg-", dir="/tmp")
+    )  # short, since the path of a socket has to be
+    if who := _someone():
+        os.chown(home, who["user"], who["group"])
+    return home
+
+
+def _run(home, command):
+    # Into a file: the server inherits it, and a pipe would never end.
+    with (home / "log").open("ab") as log:
+        subprocess.run(
+            list(map(str, command)), check=True, stdout=log, stderr=log, cwd=home, timeout=60, **_someone()
+        )
+
+
+def _reachable(home):
+    """Where the binaries are: a copy, where whoever runs them may not look into our environment."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        _run(home, [INSTALLED / "bin" / "postgres", "--version"])
+        _run(home, [INSTALLED / "bin" / "initdb", "--version"])
+        return INSTALLED
+    copy = home / "installed" / INSTALLED.parent.name / INSTALLED.name
+    shutil.copytree(INSTALLED, copy, ignore=shutil.ignore_patterns("include"))
+    # Libraries of the wheel are found from where the binaries are.
+    libraries = INSTALLED.parent.with_suffix(".libs")
+    if libraries.exists():
+        shutil.copytree(libraries, home / "installed" / libraries.name)
+    return copy
+
+
+@cache
+def beginning():
+    """(a directory, the binaries, an empty cluster in that directory), which all servers of this process begin with."""
+    home = _new_home()
+    installed = _reachable(home)
+    told = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    _run(home, [installed / "bin" / "initdb", "-D", home / "data", *told])
+    return home, installed, home / "data"
+
+
+def forget_beginning():
+    if beginning.cache_info().currsize:
+        shutil.rmtree(beginning()[0], ignore_errors=True)
+
+
 class PostgresServer:
     """`primary`: a server of which this one becomes a hot standby."""
 
     def __init__(self, primary=None, **options):
         self._who = _someone()
-        # Short, since the path of a socket has to be.
-        self._home = Path(tempfile.mkdtemp(prefix="runstead-pg-", dir="/tmp"))
-        if self._who:
-            os.chown(self._home, self._who["user"], self._who["group"])
-        self._installed = self._reachable()
+        self._home = _new_home()
+        _, self._installed, empty = beginning()
         self._data = self._home / "data"
         if primary is None:
-            told = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-            self._call("initdb", "-D", self._data, *told)
+            _run(self._home, ["cp", "-a", empty, self._data])
         else:
             told = ["-U", "postgres", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
             self._call("pg_basebackup", "-h", primary.home, "-D", self._data, *told)
@@ -133,35 +178,8 @@ class PostgresServer:
             file.write("\n".join([*lines, f"unix_socket_directories = '{self._home}'", ""]))
         self.start()
 
-    def _reachable(self):
-        """Where the binaries are: a copy, where whoever runs them may not look into our environment."""
-        with suppress(OSError, subprocess.CalledProcessError):
-            self._run([INSTALLED / "bin" / "postgres", "--version"])
-            self._run([INSTALLED / "bin" / "initdb", "--version"])
-            return INSTALLED
-        copy = self._home / "installed" / INSTALLED.parent.name / INSTALLED.name
-        shutil.copytree(INSTALLED, copy, ignore=shutil.ignore_patterns("include"))
-        # Libraries of the wheel are found from where the binaries are.
-        libraries = INSTALLED.parent.with_suffix(".libs")
-        if libraries.exists():
-            shutil.copytree(libraries, self._home / "installed" / libraries.name)
-        return copy
-
-    def _run(self, command):
-        # Into a file: the server inherits it, and a pipe would never end.
-        with (self._home / "log").open("ab") as log:
-            subprocess.run(
-                list(map(str, command)),
-                check=True,
-                stdout=log,
-                stderr=log,
-                cwd=self._home,
-                timeout=60,
-                **self._who,
-            )
-
     def _call(self, program, *arguments):
-        self._run([self._installed / "bin" / program, *arguments])
+        _run(self._home, [self._installed / "bin" / program, *arguments])
 
     def url(self, database="postgres"):
         return f"postgresql://postgres@/{database}?host={self._home}"
