@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -242,45 +242,48 @@ async def claim(
         )
 
     loop = asyncio.get_running_loop()
-    until = loop.time() + wait_s
-    project, limits_read = worker.project_id, False
-    keys = queue_key(project), worker_key(worker.id)
-    rated: list[str | None] = []
-    with ExitStack() as subscriptions:
-        change = subscriptions.enter_context(app.notifier.subscribe(*keys))
+    until, project = loop.time() + wait_s, worker.project_id
+
+    async def lease(*, last: bool) -> list[Run]:
         while True:
-            change.clear()
-            if await app.worker(worker.id) is None:  # it was removed while the claim waited
-                raise not_found("Worker")
-            left = until - loop.time()
-            found = await app.store.runs.claim(request, decide, record(last=left <= 0))
+            found = await app.store.runs.claim(request, decide, record(last=last))
             runs = _leased(found)
-            if len(runs) < len(found):  # budgets stopped the others: look at once for more
-                app.publish_runs([run for run in found if run not in runs])
-                if not runs and left > 0:
-                    continue
             if runs:
                 run_metrics.count_claims(runs, available_at)
-                app.publish_runs(runs)
-                # A first attempt has no earlier session.
-                return [LeasedRun(run, await _session(app, run) if run.attempt > 1 else None) for run in runs]
-            if left <= 0:
-                return []
-            if not limits_read:
-                limits_read = True
-                # Under concurrency limits, the end of a run can make another one claimable. Only a claim that
-                # waits pays for this read.
-                if limited := await app.store.concurrency.of(project):
-                    rated = rated_targets((one.limit for one in limited), request.kinds, targets)
-                    change = subscriptions.enter_context(app.notifier.subscribe(*keys, slot_key(project)))
-                    continue
-            delay = await app.store.runs.next_available(project, request.kinds, limits.claim_read_age_ms_max)
-            if rated:
-                token = await app.store.concurrency.next_token(project, rated, limits.claim_read_age_ms_max)
-                delay = min((each for each in (delay, token) if each is not None), default=None)
-            await pause(change, min(left, _pause(delay)))
-            if app.stopping.is_set() or await disconnected():
-                return []
+            app.publish_runs(found)
+            if runs or last or not found:  # budgets stopped all that was found: look at once for more
+                return runs
+
+    runs = await lease(last=wait_s == 0)  # most claims find a run, and need no subscription
+    if not runs and wait_s > 0:
+        keys = [queue_key(project), worker_key(worker.id)]
+        # Under concurrency limits, the end of a run can make another one claimable.
+        limited = await app.store.concurrency.of(project)
+        rated = rated_targets((one.limit for one in limited), request.kinds, targets)
+        if limited:
+            keys.append(slot_key(project))
+        with app.notifier.subscribe(*keys) as change:
+            while True:
+                left = until - loop.time()
+                runs = await lease(last=left <= 0)
+                if runs or left <= 0:
+                    break
+                delay = await app.store.runs.next_available(
+                    project, request.kinds, limits.claim_read_age_ms_max
+                )
+                if rated:
+                    token = await app.store.concurrency.next_token(
+                        project, rated, limits.claim_read_age_ms_max
+                    )
+                    delay = min((each for each in (delay, token) if each is not None), default=None)
+                await pause(change, min(left, _pause(delay)))
+                if app.stopping.is_set() or await disconnected():
+                    break
+                if await app.worker(worker.id) is None:  # it was removed while the claim waited
+                    raise not_found("Worker")
+                change.clear()
+    # A first attempt has no earlier session.
+    return [LeasedRun(run, await _session(app, run) if run.attempt > 1 else None) for run in runs]
 
 
 async def _session(app: App, run: Run) -> Session | None:
