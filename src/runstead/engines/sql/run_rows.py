@@ -69,14 +69,7 @@ def to_event(row: Sequence[Any]) -> Event:
 
 def event_row(event: Event) -> tuple[Any, ...]:
     """The values of `EVENT_COLUMNS`."""
-    return (
-        event.event_id,
-        event.type,
-        event.payload,
-        event.created_at,
-        flags_of(event),
-        event.sequence,
-    )
+    return (event.event_id, event.type, event.payload, event.created_at, flags_of(event), event.sequence)
 
 
 def flags_of(event: Event) -> int:

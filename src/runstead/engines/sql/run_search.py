@@ -4,7 +4,7 @@ The index holds the runs up to a mark, in blocks. Newer runs, and runs that chan
 from the table. So is every candidate from the index, which may return false positives but misses no run.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -66,6 +66,13 @@ class Span(NamedTuple):
     end: bytes
 
 
+#: The statements of requests; the members of a request are the arguments. The statement of `Page` is generated.
+STATEMENTS: Final[Mapping[type, str]] = {
+    State: "index_mark",
+    Changed: "index_changed",
+    Terms: "index_terms",
+    Span: "index_span",
+}
 Request: TypeAlias = Page | State | Changed | Terms | Span
 Search: TypeAlias = Generator[Request, Sequence[Any], list[RunSummary]]
 """Yields requests to the engine and receives their rows. A later request may see later commits."""

@@ -48,6 +48,7 @@ DIALECT: Final = Dialect(
         "reach": _REACH,
         "batch": ", ".join(f"b.{name}" for name in BATCH_FIELDS),
         "batches": "batches AS b",
+        "runs": "runs",
         "counted_active": "b.pending + b.running + b.waiting",
     },
 )

@@ -13,12 +13,9 @@ class Prices(Protocol):
 
         For a new price, the guard gets the number of the project's other prices.
         """
-        ...
 
     async def of(self, project_id: str) -> list[Price]:
         """Return the project's prices, sorted by provider, then model."""
-        ...
 
     async def delete(self, project_id: str, provider: str, model: str) -> bool:
         """Delete the price. Returns whether it existed."""
-        ...
