@@ -1,8 +1,8 @@
 """Reads statements from .sql files, and migrations from a folder.
 
 A statement begins with a line `-- name: <name>`; its file has the name of its noun. Text before the first statement is
-about the file. A text for several statements has their names, as in `-- name: price | lock_price`, and `{| FOR UPDATE}`
-stands for what follows in each of them: nothing in the first one.
+about the file. A text for several statements has all their names: `-- name: price | lock_price`. In such a text, braces
+hold the words in which the statements differ: `{| FOR UPDATE}` is nothing in the first, and locks in the second.
 """
 
 import re
