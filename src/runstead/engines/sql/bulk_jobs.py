@@ -1,6 +1,6 @@
 """Bulk jobs: their rows, and the lists of their runs in parts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -23,7 +23,7 @@ from runstead.engines.sql.steps import (
     select,
     value,
 )
-from runstead.ports.store import Count
+from runstead.ports.store import Change, Count
 
 encode = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(list[BulkRun]).decode
@@ -72,9 +72,7 @@ class SqlBulkJobs(SqlNoun):
         return new
 
     @command
-    def change(
-        self, now: int, project_id: str, job_id: str, decide: Callable[[BulkJob, int], BulkJob]
-    ) -> Steps[BulkJob]:
+    def change(self, now: int, project_id: str, job_id: str, decide: Change[BulkJob]) -> Steps[BulkJob]:
         old = yield from first("lock_bulk_job", BulkJob, id=job_id)
         if old is None or old.project_id != project_id:
             raise not_found("Bulk job")

@@ -26,7 +26,7 @@ from runstead.engines.sql.steps import (
     value,
     values,
 )
-from runstead.ports.store import Count, Guard, MemberCounts
+from runstead.ports.store import Change, Count, Guard, MemberCounts
 
 
 class _ProjectRole(NamedTuple):
@@ -87,11 +87,7 @@ class SqlIdentity(SqlNoun):
 
     @command
     def change_project(
-        self,
-        now: int,
-        project_id: str,
-        decide: Callable[[Project, int], Project],
-        idempotency: Idempotency = None,
+        self, now: int, project_id: str, decide: Change[Project], idempotency: Idempotency = None
     ) -> Steps[Project | None]:
         yield from values("lock_project", id=project_id)
         stored = yield from first("project", Project, ref=project_id)

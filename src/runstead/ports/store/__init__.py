@@ -30,12 +30,12 @@ from runstead.ports.store.conversations import (
     DecideConversation,
     InputRequests,
 )
-from runstead.ports.store.identity import Count, Guard, Identity, MemberCounts
+from runstead.ports.store.identity import Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.prices import Prices
-from runstead.ports.store.project_records import Change, ProjectRecords
+from runstead.ports.store.project_records import Change, Count, ProjectRecords
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.quotas import Quotas
 from runstead.ports.store.replicas import Replicas

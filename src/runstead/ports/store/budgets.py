@@ -5,8 +5,7 @@ from typing import NamedTuple, Protocol
 from runstead.core.budgets.budget import Budget, BudgetSum
 from runstead.core.idempotency import Idempotency
 from runstead.core.runs.run import Run
-from runstead.ports.store.identity import Count
-from runstead.ports.store.project_records import Change
+from runstead.ports.store.project_records import Change, Count
 from runstead.ports.store.runs import RunKey
 
 

@@ -1,11 +1,11 @@
 """Bulk jobs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.core.batches.bulk_job import BulkJob, BulkRun, Progress
 from runstead.core.idempotency import Idempotency
-from runstead.ports.store.identity import Count
+from runstead.ports.store.project_records import Change, Count
 
 
 class BulkJobs(Protocol):
@@ -28,7 +28,5 @@ class BulkJobs(Protocol):
     async def advance(self, job: BulkJob, progress: Progress) -> BulkJob | None:
         """Count what was done since `job` was read. None if it has advanced or ended since: nothing changes."""
 
-    async def change(
-        self, project_id: str, job_id: str, decide: Callable[[BulkJob, int], BulkJob]
-    ) -> BulkJob:
+    async def change(self, project_id: str, job_id: str, decide: Change[BulkJob]) -> BulkJob:
         """Change a job under lock. NOT_FOUND."""

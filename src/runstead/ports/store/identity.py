@@ -8,6 +8,7 @@ import msgspec
 from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.ports.store.project_records import Change, Count
 
 
 class MemberCounts(msgspec.Struct, frozen=True):
@@ -25,10 +26,6 @@ class MemberCounts(msgspec.Struct, frozen=True):
 
 Guard = Callable[[MemberCounts], None]
 """Raises if a change of a project's members is not allowed. It gets the current counts under lock."""
-
-
-Count = Callable[[int], None]
-"""Raises if a project may have no more of a noun. It gets their current number under lock."""
 
 
 class Identity(Protocol):
@@ -60,7 +57,7 @@ class Identity(Protocol):
         """Return projects, oldest first. Unknown ids are ignored; None returns every project."""
 
     async def change_project(
-        self, project_id: str, decide: Callable[[Project, int], Project], idempotency: Idempotency = None
+        self, project_id: str, decide: Change[Project], idempotency: Idempotency = None
     ) -> Project | None:
         """Store what `decide` returns for the locked project and the time. None if it does not exist."""
 

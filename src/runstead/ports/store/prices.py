@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from runstead.core.usage.price import Price
-from runstead.ports.store.identity import Count
+from runstead.ports.store.project_records import Count
 
 
 class Prices(Protocol):

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias, TypeVar
 
 from runstead.core.idempotency import Idempotency
-from runstead.ports.store.identity import Count
 
 R = TypeVar("R")
+
+Count = Callable[[int], None]
+"""Raises if a project may have no more of a noun. It gets their current number under lock."""
 
 Change: TypeAlias = Callable[[R, int], R]
 """(record, now) → the changed record; the same object if nothing changes."""
