@@ -142,7 +142,7 @@ async def rows(connection: Connection, sql: str, *arguments: Any) -> list[asyncp
 
 
 async def retried(pool: Pool, read: Read[T]) -> T:
-    """Run a read in a session of the pool, and once more in a new one if the session breaks. Raises what asyncpg raises."""
+    """Run a read in a session of the pool, and again in a new one if the session breaks. Raises what asyncpg raises."""
     try:
         async with pool.session() as connection:
             return await read(connection)
