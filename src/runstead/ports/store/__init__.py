@@ -15,13 +15,12 @@ from typing import Any, Protocol
 
 from runstead.core.audit import Audit
 from runstead.core.migration import PendingMigration
-from runstead.ports.store.alerts import Alerts, DecideDeliveries
+from runstead.ports.store.alerts import DecideDeliveries
 from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import BatchChanges, Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
-from runstead.ports.store.budgets import Budgets, BudgetState, WaitingPage, WaitingRun
-from runstead.ports.store.bulk_jobs import BulkJobs
+from runstead.ports.store.budgets import BudgetState, WaitingPage, WaitingRun
 from runstead.ports.store.bus_events import BusEvents
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.conversations import (
@@ -34,10 +33,8 @@ from runstead.ports.store.identity import Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.list_page import ListPage
-from runstead.ports.store.prices import Prices
-from runstead.ports.store.project_records import Change, Count, ProjectRecords
+from runstead.ports.store.project_records import Change, Count
 from runstead.ports.store.push_services import PushServices
-from runstead.ports.store.quotas import Quotas
 from runstead.ports.store.replicas import Replicas
 from runstead.ports.store.retention import Archived, Retention, RetentionCandidate, RetentionPage
 from runstead.ports.store.rollups import ActivityQuery, Edge, Rollups, UsagePage, UsageQuery, WaySums
@@ -62,7 +59,6 @@ from runstead.ports.store.secrets import Replacement, Secrets
 from runstead.ports.store.signing_keys import SigningKeys
 from runstead.ports.store.statistics import Depth, Measured, PoolUse, QueueAge, Sizes, Statistics
 from runstead.ports.store.targets import Targets
-from runstead.ports.store.triggers import Triggers
 from runstead.ports.store.webhooks import DecideDelivery, Webhooks
 from runstead.ports.store.workers import Workers
 
