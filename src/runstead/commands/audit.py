@@ -29,8 +29,3 @@ async def decisions(app: App, run: Run) -> list[AuditEntry]:
     """
     query = AuditQuery(run.project_id, limits.page_rows_max, object_kind="run", object_id=run.run_id)
     return [entry for entry in await app.store.audit.page(query) if entry.action in _SHOWN]
-
-
-async def expire(app: App, age_ms: int) -> int:
-    """Delete a bounded number of entries older than `age_ms`, oldest first. Returns their number."""
-    return await app.store.audit.expire(age_ms, limits.audit_entries_expired_max)
