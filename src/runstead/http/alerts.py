@@ -9,10 +9,12 @@ from runstead.commands import alerts as commands
 from runstead.core import limits
 from runstead.core.alerts.alert import Alert, AlertKind, Firing
 from runstead.core.clock import now_ms
+from runstead.http.answers import answer_of, page_of
+from runstead.http.arguments import named, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import Moment, Name, PageInfo, PageLimit, Target, Uuid, moment_ms
+from runstead.http.framework.values import Moment, Name, PageLimit, Target, Uuid, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.webhooks import DeliveryView, delivery_view
 from runstead.ports.store import ListPage
@@ -117,16 +119,13 @@ class AlertView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class AlertAnswer(msgspec.Struct, frozen=True):
-    alert: AlertView
+AlertAnswer = answer_of("AlertAnswer", alert=AlertView)
 
 
-class AlertList(msgspec.Struct, frozen=True):
-    data: list[AlertView]
+AlertList = answer_of("AlertList", data=list[AlertView])
 
 
-class AlertDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
+AlertDeleted = answer_of("AlertDeleted", deleted=bool)
 
 
 class AlertTested(msgspec.Struct, frozen=True):
@@ -150,9 +149,7 @@ class FiringView(msgspec.Struct, frozen=True):
     resolved_value: float | None
 
 
-class FiringPage(msgspec.Struct, frozen=True):
-    data: list[FiringView]
-    page_info: PageInfo
+FiringPage = page_of("FiringPage", FiringView)
 
 
 class FiringFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,14 +210,14 @@ async def create(call: Call[CreateAlert, Nothing]) -> Reply:
 @routes.route("GET", "/projects/{project}/alerts", answer=AlertList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's alert rules with their state: those that fire first, then oldest first."""
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     return Reply(200, AlertList([view(alert) for alert in found]))
 
 
 @routes.route("GET", "/projects/{project}/alerts/{alert_id}", answer=AlertView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an alert rule with its state."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["alert_id"])
+    found = await commands.get(*named(call))
     return Reply(200, view(found))
 
 
@@ -229,16 +226,10 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
     """Change an alert rule, enable or disable it."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
         lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["alert_id"],
-            members(body),
-            enabled=body.enabled,
-            idempotency=idempotency,
+            *named(call), members(body), enabled=body.enabled, idempotency=idempotency
         ),
         lambda alert: Reply(200, AlertAnswer(view(alert))),
     )
@@ -247,7 +238,7 @@ async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
 @routes.route("DELETE", "/projects/{project}/alerts/{alert_id}", answer=AlertDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete an alert rule with its history."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["alert_id"])
+    await commands.delete(*named(call))
     return Reply(200, AlertDeleted(deleted=True))
 
 
@@ -256,11 +247,9 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
     """Send no messages of an alert rule, until a time or until it is unmuted."""
-    path, until = call.path, moment_ms("until", call.body.until)
+    until = moment_ms("until", call.body.until)
     return await call.idempotent(
-        lambda idempotency: commands.mute(
-            call.app, call.principal, path["project"], path["alert_id"], until, idempotency
-        ),
+        lambda idempotency: commands.mute(*named(call), until, idempotency),
         lambda alert: Reply(200, AlertAnswer(view(alert))),
     )
 
@@ -268,7 +257,7 @@ async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
 @routes.route("DELETE", "/projects/{project}/alerts/{alert_id}/mute", answer=AlertAnswer, errors=CHANGE)
 async def unmute(call: Call[Nothing, Nothing]) -> Reply:
     """Send messages of an alert rule again."""
-    found = await commands.unmute(call.app, call.principal, call.path["project"], call.path["alert_id"])
+    found = await commands.unmute(*named(call))
     return Reply(200, AlertAnswer(view(found)))
 
 
@@ -281,11 +270,8 @@ async def unmute(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send an `alert.test` message to the receivers of an alert rule, also if it is muted."""
-    path = call.path
     return await call.idempotent(
-        lambda idempotency: commands.send_test(
-            call.app, call.principal, path["project"], path["alert_id"], idempotency
-        ),
+        lambda idempotency: commands.send_test(*named(call), idempotency),
         lambda sent: Reply(202, AlertTested([delivery_view(delivery) for delivery in sent])),
     )
 
@@ -299,14 +285,7 @@ async def test(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def history(call: Call[Nothing, FiringFilter]) -> Reply:
     """List when an alert rule fired and resolved, newest first: at most 1,000 entries."""
-    query, path = call.query, call.path
-    found = await commands.history(
-        call.app,
-        call.principal,
-        path["project"],
-        path["alert_id"],
-        query.limit + 1,
-        position_by_seq(query.cursor),
-    )
+    query = call.query
+    found = await commands.history(*named(call), query.limit + 1, position_by_seq(query.cursor))
     shown = fitted(ListPage.of(found, query.limit), firing_view)
     return Reply(200, paged(shown, query.cursor, lambda last: last.seq))

@@ -8,6 +8,8 @@ from msgspec import Meta
 from runstead.commands import audit as commands
 from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
+from runstead.http.answers import page_of
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
 from runstead.http.framework.values import (
@@ -15,7 +17,6 @@ from runstead.http.framework.values import (
     JsonObject,
     Moment,
     Name,
-    PageInfo,
     PageLimit,
     moment_ms,
 )
@@ -75,9 +76,7 @@ class AuditView(msgspec.Struct, frozen=True):
     change: AuditChange | None
 
 
-class AuditPage(msgspec.Struct, frozen=True):
-    data: list[AuditView]
-    page_info: PageInfo
+AuditPage = page_of("AuditPage", AuditView)
 
 
 _change = msgspec.json.Decoder(dict[str, dict[str, Any]])
@@ -131,5 +130,5 @@ def _cursor(entry: AuditEntry) -> str:
 async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
     """List the entries of a project's audit log, newest first."""
     query = call.query
-    found = await commands.page(call.app, call.principal, call.path["project"], audit_query(query))
+    found = await commands.page(*scoped(call), audit_query(query))
     return Reply(200, paged(fitted(ListPage.of(found, query.limit), view), query.cursor, _cursor))

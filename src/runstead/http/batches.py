@@ -11,6 +11,8 @@ from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
 from runstead.core.errors import Error, invalid_at
+from runstead.http.answers import page_of
+from runstead.http.arguments import named, scoped
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
@@ -22,7 +24,6 @@ from runstead.http.framework.values import (
     WORK_TARGET,
     JsonObject as Object,
     Name,
-    PageInfo,
     RunId,
     Text,
     Uuid,
@@ -229,23 +230,21 @@ def _created(created: Made) -> Reply:
     return Reply(202, CreatedBatch(True, view(created.batch), ids, existing))
 
 
-class BatchPage(msgspec.Struct, frozen=True):
-    data: list[BatchView]
-    page_info: PageInfo
+BatchPage = page_of("BatchPage", BatchView)
 
 
 @routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=LOOKUP)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a project's batches, newest first."""
     query = call.query
-    found = await commands.page(call.app, call.principal, call.path["project"], query.limit, query.cursor)
+    found = await commands.page(*scoped(call), query.limit, query.cursor)
     return numbered(query, fitted(found, view))
 
 
 @routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a batch with the number of its runs in each status."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
+    found = await commands.get(*named(call))
     return Reply(200, view(found))
 
 
@@ -265,16 +264,13 @@ class CancelledBatch(msgspec.Struct, frozen=True):
 )
 async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
     """Cancel a batch: its active runs and their descendants are cancelled."""
-    path, reason = call.path, call.body.reason
+    reason = call.body.reason
 
     def answer(changed: Changed) -> Reply:
         return Reply(200, CancelledBatch(changed.accepted, view(changed.batch)))
 
     return await call.idempotent(
-        lambda idempotency: commands.cancel(
-            call.app, call.principal, path["project"], path["batch_id"], reason, idempotency
-        ),
-        answer,
+        lambda idempotency: commands.cancel(*named(call), reason, idempotency), answer
     )
 
 
@@ -300,16 +296,10 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Retry the failed runs of a complete batch as a new batch: all of them, or none."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
         lambda idempotency: commands.retry(
-            call.app,
-            call.principal,
-            path["project"],
-            path["batch_id"],
-            cancelled=body.cancelled,
-            name=body.name,
-            idempotency=idempotency,
+            *named(call), cancelled=body.cancelled, name=body.name, idempotency=idempotency
         ),
         _created,
     )
@@ -360,7 +350,7 @@ async def _frames(
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Stream a batch: `progress` now and after changes of its counters, then `completed`."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
+    found = await commands.get(*named(call))
     seen = (call.header(b"last-event-id") or "").strip() or None
     frames = _frames(call.app.followers.follow_batch(found), seen)
     slot = call.app.open_streams.slot(call.principal, found.project_id)

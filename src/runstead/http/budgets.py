@@ -22,12 +22,14 @@ from runstead.core.budgets.budget import (
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
+from runstead.http.answers import answer_of
+from runstead.http.arguments import named, on_run, scoped
 from runstead.http.budget_bodies import AlertAt, BudgetLimit, limit_members
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import NO_CONTROLS, Name
 from runstead.http.framework.views import Timestamp, view_of
-from runstead.http.runs import MISSING, InProject, run_ref
+from runstead.http.runs import MISSING, InProject
 from runstead.ports.store import BudgetState
 
 routes = Routes("Budgets")
@@ -122,16 +124,13 @@ class BudgetView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class BudgetAnswer(msgspec.Struct, frozen=True):
-    budget: BudgetView
+BudgetAnswer = answer_of("BudgetAnswer", budget=BudgetView)
 
 
-class BudgetList(msgspec.Struct, frozen=True):
-    data: list[BudgetView]
+BudgetList = answer_of("BudgetList", data=list[BudgetView])
 
 
-class BudgetDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
+BudgetDeleted = answer_of("BudgetDeleted", deleted=bool)
 
 
 def _amounts(tokens: int | None, micros: int | None) -> Amounts:
@@ -201,7 +200,7 @@ async def create_of(
 async def create(call: Call[CreateBudget, Nothing]) -> Reply:
     """Create a budget. It begins at zero, and counts usage that is stored from then on."""
     return await call.idempotent(
-        lambda idempotency: create_of(call.app, call.principal, call.path["project"], call.body, idempotency),
+        lambda idempotency: create_of(*scoped(call), call.body, idempotency),
         lambda made: Reply(201, BudgetAnswer(view(made))),
     )
 
@@ -209,15 +208,14 @@ async def create(call: Call[CreateBudget, Nothing]) -> Reply:
 @routes.route("GET", "/projects/{project}/budgets", answer=BudgetList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's budgets with what was spent of them, oldest first. Budgets of runs are not listed."""
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     return Reply(200, BudgetList([view(state) for state in found]))
 
 
 @routes.route("GET", "/projects/{project}/budgets/{budget_id}", answer=BudgetView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a budget with what was spent of it."""
-    path = call.path
-    return Reply(200, view(await commands.get(call.app, call.principal, path["project"], path["budget_id"])))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
 @routes.route(
@@ -225,11 +223,9 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
     """Change a budget. Runs that wait for it continue if its limit is not reached any more."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app, call.principal, path["project"], path["budget_id"], members(body), idempotency
-        ),
+        lambda idempotency: commands.change(*named(call), members(body), idempotency),
         lambda state: Reply(200, BudgetAnswer(view(state))),
     )
 
@@ -237,12 +233,12 @@ async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
 @routes.route("DELETE", "/projects/{project}/budgets/{budget_id}", answer=BudgetDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a budget. Runs that wait for it continue."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["budget_id"])
+    await commands.delete(*named(call))
     return Reply(200, BudgetDeleted(deleted=True))
 
 
 @routes.route("GET", "/runs/{run_id}/budgets", query=InProject, answer=BudgetList, errors=MISSING)
 async def of_run(call: Call[Nothing, InProject]) -> Reply:
     """List the budgets that count a run, with what was spent of them."""
-    found = await commands.of_run(call.app, call.principal, run_ref(call))
+    found = await commands.of_run(*on_run(call))
     return Reply(200, BudgetList([view(state) for state in found]))

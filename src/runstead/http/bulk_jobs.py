@@ -8,6 +8,8 @@ from msgspec import Meta
 from runstead.commands import bulk_jobs as commands
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
 from runstead.core.runs.run import Kind, RunStatus
+from runstead.http.answers import answer_of
+from runstead.http.arguments import named, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE
 from runstead.http.framework.values import Text
@@ -72,8 +74,7 @@ class BulkJobView(msgspec.Struct, frozen=True):
     ended_at: Timestamp | None
 
 
-class BulkAnswer(msgspec.Struct, frozen=True):
-    job: BulkJobView
+BulkAnswer = answer_of("BulkAnswer", job=BulkJobView)
 
 
 def _answer(status: int, job: BulkJob) -> Reply:
@@ -102,20 +103,19 @@ async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
         from_step=body.from_step,
     )
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, call.path["project"], new, idempotency),
-        lambda job: _answer(202, job),
+        lambda idempotency: commands.create(*scoped(call), new, idempotency), lambda job: _answer(202, job)
     )
 
 
 @routes.route("GET", "/projects/{project}/bulk/{job_id}", answer=BulkAnswer, errors=("NOT_FOUND",))
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a bulk job with its progress."""
-    job = await commands.get(call.app, call.principal, call.path["project"], call.path["job_id"])
+    job = await commands.get(*named(call))
     return _answer(200, job)
 
 
 @routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=CHANGE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Stop a bulk job. Runs that it has handled stay as they are now; a job that has ended does not change."""
-    job = await commands.cancel(call.app, call.principal, call.path["project"], call.path["job_id"])
+    job = await commands.cancel(*named(call))
     return _answer(200, job)

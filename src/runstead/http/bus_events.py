@@ -6,6 +6,7 @@ import msgspec
 
 from runstead.commands import bus_events as commands
 from runstead.core.runs.signal import SignalName
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import IdempotencyKey, Moment, moment_ms
 
@@ -56,5 +57,5 @@ async def publish(call: Call[PublishEvent, Nothing]) -> Reply:
         key=call.idempotency_key(),
         occurred_at=moment_ms("occurred_at", body.occurred_at),
     )
-    published = await commands.publish(call.app, call.principal, call.path["project"], new)
+    published = await commands.publish(*scoped(call), new)
     return Reply(202, PublishedEvent(*published))

@@ -9,6 +9,8 @@ from runstead.commands import compensations as commands
 from runstead.core import limits
 from runstead.core.runs.compensation import Compensation, compensation_run_id
 from runstead.core.runs.run import Run
+from runstead.http.answers import answer_of
+from runstead.http.arguments import on_run
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import (
@@ -22,7 +24,7 @@ from runstead.http.framework.values import (
     json_value,
 )
 from runstead.http.framework.views import Timestamp, view_of
-from runstead.http.runs import MISSING, WRITE, InProject, fence, run_ref
+from runstead.http.runs import MISSING, WRITE, InProject, fence
 from runstead.ports.store import Written
 
 routes = Routes("Runs")
@@ -52,9 +54,7 @@ class CompensationView(msgspec.Struct, frozen=True):
     run_id: str | None
 
 
-class CompensationAnswer(msgspec.Struct, frozen=True):
-    compensation: CompensationView
-    duplicate: bool
+CompensationAnswer = answer_of("CompensationAnswer", compensation=CompensationView, duplicate=bool)
 
 
 @routes.route(
@@ -85,21 +85,17 @@ async def register(call: Call[RegisterCompensation, InProject]) -> Reply:
         return Reply(201, CompensationAnswer(view, written.transition.duplicate))
 
     return await call.idempotent(
-        lambda idempotency: commands.register(
-            call.app, call.principal, run_ref(call), new, proof, idempotency
-        ),
-        answer,
+        lambda idempotency: commands.register(*on_run(call), new, proof, idempotency), answer
     )
 
 
-class CompensationList(msgspec.Struct, frozen=True):
-    data: list[CompensationView]
+CompensationList = answer_of("CompensationList", data=list[CompensationView])
 
 
 @routes.route("GET", "/runs/{run_id}/compensations", query=InProject, answer=CompensationList, errors=MISSING)
 async def compensations(call: Call[Nothing, InProject]) -> Reply:
     """List the compensations of a run in the order of their registration, at most 100."""
-    run, found = await commands.of_run(call.app, call.principal, run_ref(call))
+    run, found = await commands.of_run(*on_run(call))
     return Reply(200, CompensationList([_view(run, each) for each in found]))
 
 

@@ -10,6 +10,8 @@ from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.core.queue.rate import Rate, Unit
+from runstead.http.answers import answer_of
+from runstead.http.arguments import scoped
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE
@@ -66,8 +68,7 @@ class ConcurrencyLimitView(msgspec.Struct, frozen=True):
     rate_left: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class ConcurrencyLimits(msgspec.Struct, frozen=True):
-    limits: list[ConcurrencyLimitView]
+ConcurrencyLimits = answer_of("ConcurrencyLimits", limits=list[ConcurrencyLimitView])
 
 
 def limit_of(body: Limit, path: str = "$") -> ConcurrencyLimit:
@@ -124,7 +125,7 @@ def _limit_view(occupancy: Occupancy) -> ConcurrencyLimitView:
 )
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get the project's concurrency limits and the number of running runs."""
-    return _view(await commands.get(call.app, call.principal, call.path["project"]))
+    return _view(await commands.get(*scoped(call)))
 
 
 @routes.route(
@@ -137,7 +138,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
     wanted = [limit_of(limit, f"$.limits[{index}]") for index, limit in enumerate(call.body.limits)]
-    return _view(await commands.put(call.app, call.principal, call.path["project"], wanted))
+    return _view(await commands.put(*scoped(call), wanted))
 
 
 class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,4 +165,4 @@ async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
         max_running_per_key=body.max_running_per_key,
         rate=_rate_of(body.rate, "$"),
     )
-    return _view(await commands.put_one(call.app, call.principal, call.path["project"], limit))
+    return _view(await commands.put_one(*scoped(call), limit))

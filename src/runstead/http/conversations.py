@@ -15,6 +15,8 @@ from runstead.core.conversations.conversation import (
 )
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import OMITTABLE
+from runstead.http.answers import page_of
+from runstead.http.arguments import scoped
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted, paged
@@ -23,7 +25,6 @@ from runstead.http.framework.values import (
     Count,
     JsonObject,
     Name,
-    PageInfo,
     PageLimit,
     bounded,
     json_object,
@@ -128,9 +129,7 @@ async def get_run(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(200, projection(found))
 
 
-class ProjectionPage(msgspec.Struct, frozen=True):
-    data: list[ProjectionView]
-    page_info: PageInfo
+ProjectionPage = page_of("ProjectionPage", ProjectionView)
 
 
 class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,9 +176,7 @@ class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
     status: ShownStatus | None = None
 
 
-class ConversationPage(msgspec.Struct, frozen=True):
-    data: list[ConversationView]
-    page_info: PageInfo
+ConversationPage = page_of("ConversationPage", ConversationView)
 
 
 @routes.route(
@@ -225,9 +222,7 @@ async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     body = call.body
     wanted = Change(title=body.title, summary=body.summary, status=body.status, project_id=body.project_id)
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app, call.principal, call.path["conversation_id"], wanted, idempotency
-        ),
+        lambda idempotency: commands.change(*scoped(call), wanted, idempotency),
         lambda changed: Reply(200, view(changed)),
     )
 
@@ -240,5 +235,5 @@ async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
 )
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a conversation: it is not found from now on. Its runs continue."""
-    deleted = await commands.delete(call.app, call.principal, call.path["conversation_id"])
+    deleted = await commands.delete(*scoped(call))
     return Reply(200, view(deleted))

@@ -14,6 +14,7 @@ from runstead.core.errors import invalid_at
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.event import Event, Source
 from runstead.core.runs.event_types import EVENT_TYPES, EventType
+from runstead.http.answers import answer_of, page_of
 from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import from_cursor, to_cursor
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -38,9 +39,7 @@ class EventView(msgspec.Struct, frozen=True):
     cursor: str | Unset = msgspec.UNSET
 
 
-class EventPage(msgspec.Struct, frozen=True):
-    data: list[EventView]
-    page_info: PageInfo
+EventPage = page_of("EventPage", EventView)
 
 
 class ConversationEventView(msgspec.Struct, frozen=True):
@@ -54,9 +53,7 @@ class ConversationEventView(msgspec.Struct, frozen=True):
     cursor: str | Unset = msgspec.UNSET
 
 
-class ConversationEventPage(msgspec.Struct, frozen=True):
-    data: list[ConversationEventView]
-    page_info: PageInfo
+ConversationEventPage = page_of("ConversationEventPage", ConversationEventView)
 
 
 View = Callable[..., Any]
@@ -210,8 +207,7 @@ async def one(call: Call[Nothing, InProject]) -> Reply:
     )
 
 
-class EventTypeList(msgspec.Struct, frozen=True):
-    data: list[EventType]
+EventTypeList = answer_of("EventTypeList", data=list[EventType])
 
 
 _TYPES = EventTypeList(list(EVENT_TYPES))

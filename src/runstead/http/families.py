@@ -10,6 +10,8 @@ from runstead.core import limits
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Attempt, attempts_of
+from runstead.http.answers import list_of
+from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import Count, PageInfo
@@ -108,11 +110,7 @@ class AttemptView(msgspec.Struct, frozen=True):
     error: Json
 
 
-class AttemptList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more attempts follow, or if `cursor` was sent."""
-
-    data: list[AttemptView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+AttemptList = list_of("AttemptList", AttemptView, "attempts")
 
 
 class AttemptsQuery(InProject, frozen=True, kw_only=True):
@@ -125,7 +123,7 @@ class AttemptsQuery(InProject, frozen=True, kw_only=True):
 async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
     """List the attempts of a run and their outcomes, oldest first."""
     cursor = call.query.cursor
-    run, ended = await commands.attempts(call.app, call.principal, run_ref(call), cursor or 0)
+    run, ended = await commands.attempts(*on_run(call), cursor or 0)
     found = attempts_of(run, ended.rows, whole=not ended.more)
     if cursor is not None:
         found = [attempt for attempt in found if attempt.attempt > cursor]

@@ -13,6 +13,8 @@ from runstead.core import limits
 from runstead.core.clock import iso_or_none
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputStatus, ResponderType
+from runstead.http.answers import page_of
+from runstead.http.arguments import named, on_run, scoped
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
@@ -21,7 +23,6 @@ from runstead.http.framework.values import (
     NO_NUL,
     JsonObject,
     Moment,
-    PageInfo,
     Positive,
     RunId,
     bounded,
@@ -29,7 +30,7 @@ from runstead.http.framework.values import (
     moment_ms,
 )
 from runstead.http.framework.views import NULL, JsonObjectOrNull, Timestamp, view_of
-from runstead.http.runs import WRITE, InProject, fence, run_ref
+from runstead.http.runs import WRITE, InProject, fence
 from runstead.ports.store import Written
 
 routes = Routes("Input requests")
@@ -180,10 +181,7 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app, call.principal, call.path["conversation_id"], new, proof, idempotency
-        ),
-        _answer(201, call),
+        lambda idempotency: commands.create(*scoped(call), new, proof, idempotency), _answer(201, call)
     )
 
 
@@ -191,9 +189,7 @@ class InputRequestFilter(NumberedPage, frozen=True, kw_only=True):
     status: InputStatus | None = None
 
 
-class InputRequestPage(msgspec.Struct, frozen=True):
-    data: list[InputRequestView]
-    page_info: PageInfo
+InputRequestPage = page_of("InputRequestPage", InputRequestView)
 
 
 @routes.route(
@@ -206,9 +202,7 @@ class InputRequestPage(msgspec.Struct, frozen=True):
 async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
     """List a conversation's input requests, newest first."""
     query = call.query
-    found = await commands.page(
-        call.app, call.principal, call.path["conversation_id"], query.status, query.cursor, query.limit
-    )
+    found = await commands.page(*scoped(call), query.status, query.cursor, query.limit)
     return numbered(query, fitted(found, lambda one: view(one, call.app)))
 
 
@@ -224,7 +218,7 @@ def _named(call: Call[Any, Any]) -> tuple[str, str]:
 )
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an input request with its latest response."""
-    return Reply(200, view(await commands.get(call.app, call.principal, *_named(call)), call.app))
+    return Reply(200, view(await commands.get(*named(call)), call.app))
 
 
 class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,8 +243,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     values = call.body.values
     bounded("values", call.raw, limits.input_response_bytes_max)
     return await call.idempotent(
-        lambda idempotency: commands.respond(call.app, call.principal, *_named(call), values, idempotency),
-        _answer(201, call),
+        lambda idempotency: commands.respond(*named(call), values, idempotency), _answer(201, call)
     )
 
 
@@ -263,8 +256,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Cancel an input request: the run resumes with an error as the result."""
     return await call.idempotent(
-        lambda idempotency: commands.cancel(call.app, call.principal, *_named(call), idempotency),
-        _answer(200, call),
+        lambda idempotency: commands.cancel(*named(call), idempotency), _answer(200, call)
     )
 
 
@@ -289,5 +281,5 @@ async def secrets(call: Call[Nothing, InProject]) -> Reply:
     """
     request_id = call.path["input_request_id"]
     call.has_secret = True
-    values = await commands.read_secrets(call.app, call.principal, run_ref(call), request_id, fence(call))
+    values = await commands.read_secrets(*on_run(call), request_id, fence(call))
     return Reply(200, SecretValues(values), {"Cache-Control": "no-store"})

@@ -12,6 +12,8 @@ from runstead.core.clock import iso
 from runstead.core.conversations.conversation import MessageRun, Role, StoredMessage
 from runstead.core.conversations.projection import MessageStatus
 from runstead.core.identity.principal import for_reading
+from runstead.http.answers import answer_of
+from runstead.http.arguments import scoped
 from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -133,17 +135,12 @@ async def add(call: Call[AddMessage, Nothing]) -> Reply:
         metadata=json_object(body.metadata),
     )
     return await call.idempotent(
-        lambda idempotency: commands.add(
-            call.app, call.principal, call.path["conversation_id"], new, idempotency
-        ),
+        lambda idempotency: commands.add(*scoped(call), new, idempotency),
         lambda stored: Reply(201, view(stored)),
     )
 
 
-class MessagePage(msgspec.Struct, frozen=True):
-    conversation_id: str
-    data: list[MessageView]
-    page_info: PageInfo
+MessagePage = answer_of("MessagePage", conversation_id=str, data=list[MessageView], page_info=PageInfo)
 
 
 @routes.route(

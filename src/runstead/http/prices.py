@@ -11,10 +11,12 @@ from runstead.core.clock import now_ms
 from runstead.core.usage.price import Price
 from runstead.core.usage.report import By, Group
 from runstead.core.usage.rollup import QUARTER
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_name, rows_after
 from runstead.http.framework.problems import CHANGE
-from runstead.http.framework.values import Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.values import Moment, Name, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.records import token_members
 
@@ -59,15 +61,10 @@ class PriceView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class PriceAnswer(msgspec.Struct, frozen=True):
-    price: PriceView
+PriceAnswer = answer_of("PriceAnswer", price=PriceView)
 
 
-class PriceList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more prices follow, or if `cursor` was sent."""
-
-    data: list[PriceView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+PriceList = list_of("PriceList", PriceView, "prices")
 
 
 class OfModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +88,7 @@ def _view(price: Price) -> PriceView:
 async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's prices by provider and model."""
     cursor = call.query.cursor
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     rest = rows_after(found, _position, position_by_name(cursor))
     return Reply(200, listed(rest, _view, _position, cursor))
 
@@ -111,9 +108,7 @@ async def put(call: Call[PutPrice, Nothing]) -> Reply:
     """Set the price of a model. Earlier usage is reported at the new price too. Needs the scope admin."""
     body = call.body
     price = await commands.put(
-        call.app,
-        call.principal,
-        call.path["project"],
+        *scoped(call),
         body.provider,
         body.model,
         input=body.input,
@@ -128,7 +123,7 @@ async def put(call: Call[PutPrice, Nothing]) -> Reply:
 async def delete(call: Call[Nothing, OfModel]) -> Reply:
     """Delete the price of a model. Needs the scope admin."""
     provider, model = call.query.provider, call.query.model
-    await commands.delete(call.app, call.principal, call.path["project"], provider, model)
+    await commands.delete(*scoped(call), provider, model)
     return Reply(200, DeletedPrice(True, provider, model))
 
 
@@ -214,7 +209,7 @@ async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
     until = (now_ms() // QUARTER + 1) * QUARTER if until is None else until
     since = moment_ms("since", query.since)
     since = max(until - _period_ms_default, 0) if since is None else since
-    found = await usage_report.report(call.app, call.principal, call.path["project"], since, until, query.by)
+    found = await usage_report.report(*scoped(call), since, until, query.by)
     return Reply(
         200,
         view_of(

@@ -11,10 +11,12 @@ from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import named, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time, rows_after
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import SLUG, Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.values import SLUG, Moment, Name, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 
 routes = Routes("Administration")
@@ -86,11 +88,7 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
     return reply
 
 
-class ProjectList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more projects follow, or if `cursor` was sent."""
-
-    data: list[ProjectView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+ProjectList = list_of("ProjectList", ProjectView, "projects")
 
 
 @routes.route("GET", "/projects", query=CursorQuery, answer=ProjectList, errors=("FORBIDDEN",))
@@ -124,7 +122,7 @@ def _by_user(member: Member) -> tuple[int, str]:
 @routes.route("GET", "/projects/{project}", answer=ProjectView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a project by id or slug."""
-    return Reply(200, view(await commands.get(call.app, call.principal, call.path["project"])))
+    return Reply(200, view(await commands.get(*scoped(call))))
 
 
 class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,9 +142,7 @@ async def change(call: Call[ChangeProject, Nothing]) -> Reply:
 
     async def command(idempotency: IdempotencyRecord | None) -> Project:
         return await commands.change(
-            call.app,
-            call.principal,
-            call.path["project"],
+            *scoped(call),
             require_attempt=call.body.require_attempt,
             search_values=call.body.search_values,
             idempotency=idempotency,
@@ -233,7 +229,7 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     )
 
     async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
-        return await commands.create_key(call.app, call.principal, call.path["project"], new, idempotency)
+        return await commands.create_key(*scoped(call), new, idempotency)
 
     return await call.idempotent(
         command,
@@ -242,17 +238,13 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     )
 
 
-class KeyList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more keys follow, or if `cursor` was sent."""
-
-    data: list[KeyView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+KeyList = list_of("KeyList", KeyView, "keys")
 
 
 @routes.route("GET", "/projects/{project}/api-keys", query=CursorQuery, answer=KeyList, errors=LOOKUP)
 async def keys(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's API keys, oldest first, revoked ones included, without their secrets."""
-    found = await commands.keys(call.app, call.principal, call.path["project"])
+    found = await commands.keys(*scoped(call))
     return _listed(call, found, key_view, _by_id)
 
 
@@ -266,10 +258,7 @@ async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
     changes = {name: value for name, value in given if value is not msgspec.UNSET}
 
     async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
-        path = call.path
-        return await commands.change_key(
-            call.app, call.principal, path["project"], path["key_id"], changes, idempotency
-        )
+        return await commands.change_key(*named(call), changes, idempotency)
 
     reply = await call.idempotent(command, lambda key: Reply(200, key_view(key)))
     call.forget_credentials()
@@ -279,7 +268,7 @@ async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
 @routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=CHANGE)
 async def revoke_key(call: Call[Nothing, Nothing]) -> Reply:
     """Revoke an API key: at once on this replica, within two seconds on others."""
-    key = await commands.revoke_key(call.app, call.principal, call.path["project"], call.path["key_id"])
+    key = await commands.revoke_key(*named(call))
     call.forget_credentials()
     return Reply(200, key_view(key))
 
@@ -314,31 +303,24 @@ async def put_member(call: Call[PutMember, Nothing]) -> Reply:
     body = call.body
 
     async def command(idempotency: IdempotencyRecord | None) -> Member:
-        return await commands.put_member(
-            call.app, call.principal, call.path["project"], body.user_id, body.role, idempotency
-        )
+        return await commands.put_member(*scoped(call), body.user_id, body.role, idempotency)
 
     reply = await call.idempotent(command, lambda member: Reply(201, member_view(member)))
     call.forget_credentials()
     return reply
 
 
-class MemberList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more members follow, or if `cursor` was sent."""
-
-    data: list[MemberView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+MemberList = list_of("MemberList", MemberView, "members")
 
 
 @routes.route("GET", "/projects/{project}/members", query=CursorQuery, answer=MemberList, errors=LOOKUP)
 async def members(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's members, oldest first."""
-    found = await commands.members(call.app, call.principal, call.path["project"])
+    found = await commands.members(*scoped(call))
     return _listed(call, found, member_view, _by_user)
 
 
-class Removed(msgspec.Struct, frozen=True):
-    removed: bool
+Removed = answer_of("Removed", removed=bool)
 
 
 @routes.route(
@@ -349,6 +331,6 @@ class Removed(msgspec.Struct, frozen=True):
 )
 async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
     """Remove a user from the project, a member or not: tokens give the user no access until an admin adds the user."""
-    await commands.remove_member(call.app, call.principal, call.path["project"], call.path["user_id"])
+    await commands.remove_member(*named(call))
     call.forget_credentials()
     return Reply(200, Removed(removed=True))

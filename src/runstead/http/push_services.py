@@ -8,9 +8,11 @@ from msgspec import Meta
 from runstead.commands import push_services as commands
 from runstead.core import limits
 from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, bounded, json_object
+from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, bounded, json_object
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Push services")
@@ -83,15 +85,10 @@ class PushServiceView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class PushServiceAnswer(msgspec.Struct, frozen=True):
-    service: PushServiceView
+PushServiceAnswer = answer_of("PushServiceAnswer", service=PushServiceView)
 
 
-class PushServiceList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more services follow, or if `cursor` was sent."""
-
-    data: list[PushServiceView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+PushServiceList = list_of("PushServiceList", PushServiceView, "services")
 
 
 def view(service: PushService) -> PushServiceView:
@@ -146,12 +143,7 @@ async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
 
     A silent service becomes active again; a disabled one stays disabled.
     """
-    return await call.idempotent(
-        lambda idempotency: commands.heartbeat(
-            call.app, call.principal, call.path["service_id"], idempotency
-        ),
-        _answer,
-    )
+    return await call.idempotent(lambda idempotency: commands.heartbeat(*scoped(call), idempotency), _answer)
 
 
 class OfProject(CursorQuery, frozen=True, kw_only=True):
@@ -176,7 +168,7 @@ async def page(call: Call[Nothing, OfProject]) -> Reply:
 )
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a push service."""
-    return _answer(await commands.get(call.app, call.principal, call.path["service_id"]))
+    return _answer(await commands.get(*scoped(call)))
 
 
 @routes.route(
@@ -187,7 +179,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def disable(call: Call[Nothing, Nothing]) -> Reply:
     """Disable a push service: it gets no runs, and its tokens are refused, until it registers again."""
-    service = await commands.disable(call.app, call.principal, call.path["service_id"])
+    service = await commands.disable(*scoped(call))
     call.forget_credentials()
     return _answer(service)
 

@@ -8,6 +8,8 @@ from msgspec import Meta
 from runstead.commands import quotas as commands
 from runstead.commands.quotas import QuotaUse
 from runstead.core.identity.quota import BOUNDS
+from runstead.http.answers import answer_of
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 
 routes = Routes("Administration")
@@ -42,8 +44,7 @@ class QuotaView(msgspec.Struct, frozen=True):
     used: int | None
 
 
-class QuotaList(msgspec.Struct, frozen=True):
-    data: list[QuotaView]
+QuotaList = answer_of("QuotaList", data=list[QuotaView])
 
 
 def _reply(uses: list[QuotaUse]) -> Reply:
@@ -56,7 +57,7 @@ async def get_quota(call: Call[Nothing, Nothing]) -> Reply:
 
     `requests_per_minute`, `runs_per_minute` and `streams` count at each process of the server.
     """
-    return _reply(await commands.get(call.app, call.principal, call.path["project"]))
+    return _reply(await commands.get(*scoped(call)))
 
 
 @routes.route(
@@ -72,4 +73,4 @@ async def put_quota(call: Call[PutQuota, Nothing]) -> Reply:
     They apply at once in this process, within five seconds in others.
     """
     values = msgspec.structs.asdict(call.body)
-    return _reply(await commands.put(call.app, call.principal, call.path["project"], values))
+    return _reply(await commands.put(*scoped(call), values))

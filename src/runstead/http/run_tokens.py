@@ -8,6 +8,7 @@ from msgspec import Meta
 from runstead.commands import run_tokens as commands
 from runstead.core import limits
 from runstead.core.clock import iso
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.views import Timestamp
 from runstead.http.runs import MISSING, InProject
@@ -103,9 +104,6 @@ async def conversation_token(call: Call[CreateConversationToken, Nothing]) -> Re
     project.
     """
     token, expires_at = await commands.for_reading_conversation(
-        call.app,
-        call.principal,
-        call.path["conversation_id"],
-        expires_in_s=call.body.expires_in_seconds,
+        *scoped(call), expires_in_s=call.body.expires_in_seconds
     )
     return Reply(201, AccessToken(token, iso(expires_at)), {"Cache-Control": "no-store"})

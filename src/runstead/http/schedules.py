@@ -19,6 +19,8 @@ from runstead.core.schedules.schedule import (
     ScheduleTargetKind,
     stored_flow,
 )
+from runstead.http.answers import answer_of
+from runstead.http.arguments import named, scoped
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, debounce_of, unique_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
@@ -153,8 +155,7 @@ def _target_members(target: ScheduleTarget) -> dict[str, Any]:
     }
 
 
-class ScheduleAnswer(msgspec.Struct, frozen=True):
-    schedule: ScheduleView
+ScheduleAnswer = answer_of("ScheduleAnswer", schedule=ScheduleView)
 
 
 @routes.route(
@@ -201,12 +202,7 @@ async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     """List the project's schedules, oldest first."""
     query = call.query
     found = await commands.page(
-        call.app,
-        call.principal,
-        call.path["project"],
-        query.status,
-        query.source_trigger_id,
-        position_by_time(query.cursor),
+        *scoped(call), query.status, query.source_trigger_id, position_by_time(query.cursor)
     )
     now = await commands.health_time(call.app, found.rows)
     answer = listed(
@@ -218,7 +214,7 @@ async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
 @routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a schedule."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["schedule_id"])
+    found = await commands.get(*named(call))
     return Reply(200, view(found, await commands.health_time(call.app, [found])))
 
 
@@ -316,17 +312,14 @@ def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
 )
 async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     """Edit, pause or resume a schedule."""
-    wanted, path = _edit(call.body), call.path
+    wanted = _edit(call.body)
     now = await commands.now(call.app)
 
     def answer(changed: Schedule) -> Reply:
         return Reply(200, ScheduleAnswer(view(changed, max(now, changed.updated_at))))
 
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app, call.principal, path["project"], path["schedule_id"], wanted, idempotency
-        ),
-        answer,
+        lambda idempotency: commands.change(*named(call), wanted, idempotency), answer
     )
 
 
@@ -338,8 +331,7 @@ async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
 )
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a schedule: it stops firing, and is deleted when its runs have ended. The runs stay."""
-    path = call.path
-    deleting = await commands.delete(call.app, call.principal, path["project"], path["schedule_id"])
+    deleting = await commands.delete(*named(call))
     return Reply(200, ScheduleAnswer(view(deleting, deleting.updated_at)))
 
 
@@ -362,8 +354,8 @@ class UpcomingTimes(msgspec.Struct, frozen=True):
 )
 async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
     """List the next times at which a schedule fires. A paused or completed schedule has none."""
-    path, count = call.path, call.query.count
-    times = await commands.upcoming(call.app, call.principal, path["project"], path["schedule_id"], count)
+    count = call.query.count
+    times = await commands.upcoming(*named(call), count)
     return Reply(200, UpcomingTimes([iso(at) for at in times]))
 
 
@@ -400,14 +392,6 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
         return Reply(201, ScheduleRun(run.run_id, run.uid, path["schedule_id"]))
 
     return await call.idempotent(
-        lambda idempotency: commands.run(
-            call.app,
-            call.principal,
-            path["project"],
-            path["schedule_id"],
-            body.idempotency_key,
-            body.run_name,
-            idempotency,
-        ),
+        lambda idempotency: commands.run(*named(call), body.idempotency_key, body.run_name, idempotency),
         answer,
     )

@@ -9,6 +9,8 @@ from msgspec import Meta
 from runstead.commands import workers as commands
 from runstead.core import limits
 from runstead.core.queue.worker import Session, SessionStatus
+from runstead.http.answers import answer_of
+from runstead.http.arguments import named
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, JsonObject, json_object
 from runstead.http.runs import fence
@@ -27,8 +29,7 @@ class PutSession(msgspec.Struct, frozen=True, kw_only=True):
     metadata: JsonObject | None = None
 
 
-class SessionAnswer(msgspec.Struct, frozen=True):
-    session: SessionView
+SessionAnswer = answer_of("SessionAnswer", session=SessionView)
 
 
 @routes.route(
@@ -40,7 +41,7 @@ class SessionAnswer(msgspec.Struct, frozen=True):
 )
 async def put_session(call: Call[PutSession, Nothing]) -> Reply:
     """Store the worker's session of a run. The next attempt gets it."""
-    body, path = call.body, call.path
+    body = call.body
     session = Session(
         id=str(uuid.uuid4()),
         run_id="",
@@ -53,8 +54,6 @@ async def put_session(call: Call[PutSession, Nothing]) -> Reply:
         metadata=json_object(body.metadata),
     )
     return await call.idempotent(
-        lambda idempotency: commands.put_session(
-            call.app, call.principal, path["worker_id"], path["run_id"], session, fence(call), idempotency
-        ),
+        lambda idempotency: commands.put_session(*named(call), session, fence(call), idempotency),
         lambda stored: Reply(200, SessionAnswer(session_view(stored))),
     )

@@ -8,6 +8,7 @@ from msgspec import Meta
 from runstead.commands import source_schedules as commands
 from runstead.commands.schedules import health_time
 from runstead.core import limits
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, Name
 from runstead.http.schedule_view import ScheduleView, view
@@ -70,7 +71,7 @@ async def sync(call: Call[SyncSourceSchedules, Nothing]) -> Reply:
         )
         for schedule in call.body.schedules
     ]
-    synced = await commands.sync(call.app, call.principal, call.path["project"], wanted, call.body.app)
+    synced = await commands.sync(*scoped(call), wanted, call.body.app)
     kinds = (synced.created, synced.updated, synced.removed, synced.unchanged)
     now = await health_time(call.app, [schedule for found in kinds for schedule in found])
     return Reply(200, SyncedSchedules(*([view(schedule, now) for schedule in found] for found in kinds)))

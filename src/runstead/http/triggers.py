@@ -10,6 +10,8 @@ from runstead.commands import triggers as commands
 from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import named, scoped
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -20,7 +22,6 @@ from runstead.http.framework.values import (
     NO_CONTROLS,
     JsonObject as Object,
     Name,
-    PageInfo,
     Uuid,
     bounded,
     json_object,
@@ -100,8 +101,7 @@ class TriggerView(msgspec.Struct, frozen=True):
     debounce: DebounceBody | msgspec.UnsetType = msgspec.UNSET
 
 
-class TriggerAnswer(msgspec.Struct, frozen=True):
-    trigger: TriggerView
+TriggerAnswer = answer_of("TriggerAnswer", trigger=TriggerView)
 
 
 class CreatedTrigger(msgspec.Struct, frozen=True):
@@ -111,11 +111,7 @@ class CreatedTrigger(msgspec.Struct, frozen=True):
     token: str | None
 
 
-class TriggerList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more triggers follow, or if `cursor` was sent."""
-
-    data: list[TriggerView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+TriggerList = list_of("TriggerList", TriggerView, "triggers")
 
 
 def view(trigger: Trigger) -> TriggerView:
@@ -172,14 +168,14 @@ async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's triggers, oldest first."""
     cursor = call.query.cursor
     after = position_by_time(cursor)
-    found = await commands.page(call.app, call.principal, call.path["project"], after)
+    found = await commands.page(*scoped(call), after)
     return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), cursor))
 
 
 @routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a trigger."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["trigger_id"])
+    found = await commands.get(*named(call))
     return Reply(200, view(found))
 
 
@@ -192,30 +188,22 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename, enable or disable a trigger, or let other events start its runs."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
         lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["trigger_id"],
-            name=body.name,
-            enabled=body.enabled,
-            event=body.event,
-            idempotency=idempotency,
+            *named(call), name=body.name, enabled=body.enabled, event=body.event, idempotency=idempotency
         ),
         lambda trigger: Reply(200, TriggerAnswer(view(trigger))),
     )
 
 
-class TriggerDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
+TriggerDeleted = answer_of("TriggerDeleted", deleted=bool)
 
 
 @routes.route("DELETE", "/projects/{project}/triggers/{trigger_id}", answer=TriggerDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a trigger. Its runs stay."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["trigger_id"])
+    await commands.delete(*named(call))
     return Reply(200, TriggerDeleted(deleted=True))
 
 
@@ -224,16 +212,9 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def rotate(call: Call[Nothing, Nothing]) -> Reply:
     """Replace a trigger's token. The old token is refused at once."""
-    path, token = call.path, new_token()
+    token = new_token()
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["trigger_id"],
-            token=token,
-            idempotency=idempotency,
-        ),
+        lambda idempotency: commands.change(*named(call), token=token, idempotency=idempotency),
         lambda trigger: Reply(200, CreatedTrigger(view(trigger), token)),
         token,
     )

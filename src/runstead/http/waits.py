@@ -10,11 +10,13 @@ from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.runs.event_match import Match, check_match
 from runstead.core.runs.signal import AwaitedEvent, Signal, SignalName
+from runstead.http.answers import answer_of
+from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Reply, Routes
 from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
 from runstead.http.framework.views import Json
 from runstead.http.run_view import RunView, run_view
-from runstead.http.runs import WRITE, InProject, fence, run_ref
+from runstead.http.runs import WRITE, InProject, fence
 from runstead.ports.store import Written
 
 routes = Routes("Runs")
@@ -60,8 +62,7 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
         return Reply(200, {"accepted": True, **duplicate})
 
     return await call.idempotent(
-        lambda idempotency: commands.resume(call.app, call.principal, run_ref(call), request, idempotency),
-        answer,
+        lambda idempotency: commands.resume(*on_run(call), request, idempotency), answer
     )
 
 
@@ -106,8 +107,7 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Positive | None = None
 
 
-class RunAnswer(msgspec.Struct, frozen=True):
-    run: RunView
+RunAnswer = answer_of("RunAnswer", run=RunView)
 
 
 class TakenSignal(msgspec.Struct, frozen=True):
@@ -147,7 +147,7 @@ async def wait(call: Call[WaitRun, InProject]) -> Reply:
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
-        lambda idempotency: waiting.wait(call.app, call.principal, run_ref(call), new, proof, idempotency),
+        lambda idempotency: waiting.wait(*on_run(call), new, proof, idempotency),
         lambda written: Reply(200, WaitAnswer(run_view(written.run), _taken(written.transition.signal))),
     )
 
@@ -186,8 +186,6 @@ async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
     proof = fence(call, call.body.attempt)
     lease_s = call.body.lease_duration_seconds
     return await call.idempotent(
-        lambda idempotency: commands.heartbeat(
-            call.app, call.principal, run_ref(call), lease_s, proof, idempotency
-        ),
+        lambda idempotency: commands.heartbeat(*on_run(call), lease_s, proof, idempotency),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )

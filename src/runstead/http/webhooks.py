@@ -9,10 +9,12 @@ from runstead.commands import webhooks as commands
 from runstead.core import limits
 from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
+from runstead.http.answers import answer_of, page_of
+from runstead.http.arguments import named, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import SECRET, PageInfo, PageLimit
+from runstead.http.framework.values import SECRET, PageLimit
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import ListPage
 
@@ -90,8 +92,7 @@ class WebhookView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class WebhookAnswer(msgspec.Struct, frozen=True):
-    webhook: WebhookView
+WebhookAnswer = answer_of("WebhookAnswer", webhook=WebhookView)
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
@@ -101,8 +102,7 @@ class CreatedWebhook(msgspec.Struct, frozen=True):
     secret: str | None
 
 
-class WebhookList(msgspec.Struct, frozen=True):
-    data: list[WebhookView]
+WebhookList = answer_of("WebhookList", data=list[WebhookView])
 
 
 class DeliveryView(msgspec.Struct, frozen=True):
@@ -126,13 +126,10 @@ class DeliveryView(msgspec.Struct, frozen=True):
     duration_ms: int | None
 
 
-class DeliveryAnswer(msgspec.Struct, frozen=True):
-    delivery: DeliveryView
+DeliveryAnswer = answer_of("DeliveryAnswer", delivery=DeliveryView)
 
 
-class DeliveryPage(msgspec.Struct, frozen=True):
-    data: list[DeliveryView]
-    page_info: PageInfo
+DeliveryPage = page_of("DeliveryPage", DeliveryView)
 
 
 def view(webhook: Webhook) -> WebhookView:
@@ -179,14 +176,14 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
 @routes.route("GET", "/projects/{project}/webhooks", answer=WebhookList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's webhooks, oldest first."""
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     return Reply(200, WebhookList([view(webhook) for webhook in found]))
 
 
 @routes.route("GET", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a webhook."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["webhook_id"])
+    found = await commands.get(*named(call))
     return Reply(200, view(found))
 
 
@@ -199,30 +196,22 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change a webhook's URL or events, enable or disable it."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
         lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["webhook_id"],
-            url=body.url,
-            events=body.events,
-            enabled=body.enabled,
-            idempotency=idempotency,
+            *named(call), url=body.url, events=body.events, enabled=body.enabled, idempotency=idempotency
         ),
         lambda webhook: Reply(200, WebhookAnswer(view(webhook))),
     )
 
 
-class WebhookDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
+WebhookDeleted = answer_of("WebhookDeleted", deleted=bool)
 
 
 @routes.route("DELETE", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a webhook with its deliveries. Pending deliveries are not sent."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["webhook_id"])
+    await commands.delete(*named(call))
     return Reply(200, WebhookDeleted(deleted=True))
 
 
@@ -235,12 +224,9 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     """Replace a webhook's secret. For 24 hours, deliveries are also signed with the old secret."""
-    path = call.path
     secret = commands.new_secret() if call.body.secret is None else call.body.secret
     return await call.idempotent(
-        lambda idempotency: commands.rotate(
-            call.app, call.principal, path["project"], path["webhook_id"], secret, idempotency
-        ),
+        lambda idempotency: commands.rotate(*named(call), secret, idempotency),
         lambda webhook: Reply(200, CreatedWebhook(view(webhook), secret)),
         secret,
     )
@@ -255,11 +241,8 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send a `webhook.test` event. The list of deliveries shows its outcome."""
-    path = call.path
     return await call.idempotent(
-        lambda idempotency: commands.send_test(
-            call.app, call.principal, path["project"], path["webhook_id"], idempotency
-        ),
+        lambda idempotency: commands.send_test(*named(call), idempotency),
         lambda delivery: Reply(202, DeliveryAnswer(delivery_view(delivery))),
     )
 
@@ -279,15 +262,9 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
     """List the deliveries of the last week and the pending ones, newest first."""
-    query, path = call.query, call.path
+    query = call.query
     found = await commands.deliveries(
-        call.app,
-        call.principal,
-        path["project"],
-        path["webhook_id"],
-        query.limit + 1,
-        position_by_seq(query.cursor),
-        query.status,
+        *named(call), query.limit + 1, position_by_seq(query.cursor), query.status
     )
     shown = fitted(ListPage.of(found, query.limit), delivery_view)
     return Reply(200, paged(shown, query.cursor, lambda last: last.seq))
@@ -304,8 +281,6 @@ async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
     """Send a delivery again under the same id, whatever its status."""
     path = call.path
     return await call.idempotent(
-        lambda idempotency: commands.redeliver(
-            call.app, call.principal, path["project"], path["webhook_id"], path["delivery_id"], idempotency
-        ),
+        lambda idempotency: commands.redeliver(*named(call), path["delivery_id"], idempotency),
         lambda pair: Reply(202, DeliveryAnswer(delivery_view(pair[1]))),
     )

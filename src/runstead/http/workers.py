@@ -14,6 +14,8 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
+from runstead.http.answers import answer_of, page_of
+from runstead.http.arguments import named, scoped
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_name, to_cursor
@@ -25,7 +27,6 @@ from runstead.http.framework.values import (
     WORD,
     JsonObject,
     LeaseSeconds,
-    PageInfo,
     PageLimit,
     Positive,
     Target,
@@ -130,9 +131,7 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         version=body.version,
     )
     return await call.idempotent(
-        lambda idempotency: commands.register(
-            call.app, call.principal, call.path["project"], new, token, idempotency
-        ),
+        lambda idempotency: commands.register(*scoped(call), new, token, idempotency),
         lambda worker: Reply(201, Registered(view(worker), token)),
         secret=token,
     )
@@ -169,9 +168,7 @@ class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: WorkerStatus | None = None
 
 
-class WorkerPage(msgspec.Struct, frozen=True):
-    data: list[WorkerView]
-    page_info: PageInfo
+WorkerPage = page_of("WorkerPage", WorkerView)
 
 
 @routes.route(
@@ -185,9 +182,7 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
     """List a project's workers by `implementation_kind` and `worker_key`."""
     query = call.query
     found = await commands.page(
-        call.app,
-        call.principal,
-        call.path["project"],
+        *scoped(call),
         position_by_name(query.cursor),
         query.limit,
         silent=None if query.status is None else query.status == "offline",
@@ -222,7 +217,7 @@ class VersionView(msgspec.Struct, frozen=True):
 )
 async def versions(call: Call[Nothing, Nothing]) -> Reply:
     """Count workers and runs by the version of the workers' code."""
-    found = await commands.versions(call.app, call.principal, call.path["project"])
+    found = await commands.versions(*scoped(call))
     return Reply(200, [view_of(VersionView, each) for each in found])
 
 
@@ -230,7 +225,7 @@ async def versions(call: Call[Nothing, Nothing]) -> Reply:
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the worker is alive."""
     return await call.idempotent(
-        lambda idempotency: commands.heartbeat(call.app, call.principal, call.path["worker_id"], idempotency),
+        lambda idempotency: commands.heartbeat(*scoped(call), idempotency),
         lambda worker: Reply(200, Registered(view(worker), None)),
     )
 
@@ -249,7 +244,7 @@ async def remove(call: Call[Nothing, Nothing]) -> Reply:
     The tokens end at once on this replica, within two seconds on others. A worker that is still there can register
     again with its key.
     """
-    ended = await commands.remove(call.app, call.principal, call.path["worker_id"])
+    ended = await commands.remove(*scoped(call))
     call.forget_credentials()
     return Reply(200, WorkerRemoved(removed=True, attempts_ended=ended))
 
@@ -290,9 +285,7 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
 
     async def command(idempotency: IdempotencyRecord | None) -> list[LeasedRun]:
         return await commands.claim(
-            call.app,
-            call.principal,
-            call.path["worker_id"],
+            *scoped(call),
             kinds=body.kinds or (),
             targets=body.targets or (),
             max_runs=body.max_runs or 1,
@@ -358,8 +351,7 @@ class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Positive | None = None
 
 
-class Released(msgspec.Struct, frozen=True):
-    run: WorkerRun
+Released = answer_of("Released", run=WorkerRun)
 
 
 @routes.route(
@@ -371,19 +363,12 @@ class Released(msgspec.Struct, frozen=True):
 )
 async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
     """End the attempt without a completion. Another attempt may follow."""
-    body, path = call.body, call.path
+    body = call.body
     proof = fence(call, body.attempt)
     error = json_value(body.error)
     return await call.idempotent(
         lambda idempotency: commands.release(
-            call.app,
-            call.principal,
-            path["worker_id"],
-            path["run_id"],
-            error,
-            body.retry_after_seconds,
-            proof,
-            idempotency,
+            *named(call), error, body.retry_after_seconds, proof, idempotency
         ),
         lambda written: Reply(200, Released(worker_run(written.run, holds_lease=False))),
     )
