@@ -21,6 +21,9 @@ from runstead.ports.store import ListPage
 
 routes = Routes("Alerts")
 
+_ALERTS = "/projects/{project}/alerts"
+_ALERT = _ALERTS + "/{alert_id}"
+
 _Threshold = Annotated[
     float,
     Meta(
@@ -189,7 +192,7 @@ def members(body: CreateAlert | UpdateAlert) -> dict[str, Any]:
 
 @routes.route(
     "POST",
-    "/projects/{project}/alerts",
+    _ALERTS,
     body=CreateAlert,
     answer=AlertAnswer,
     status=201,
@@ -207,23 +210,21 @@ async def create(call: Call[CreateAlert, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/alerts", answer=AlertList, errors=LOOKUP)
+@routes.route("GET", _ALERTS, answer=AlertList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's alert rules with their state: those that fire first, then oldest first."""
     found = await commands.page(*scoped(call))
     return Reply(200, AlertList([view(alert) for alert in found]))
 
 
-@routes.route("GET", "/projects/{project}/alerts/{alert_id}", answer=AlertView, errors=LOOKUP)
+@routes.route("GET", _ALERT, answer=AlertView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an alert rule with its state."""
     found = await commands.get(*named(call))
     return Reply(200, view(found))
 
 
-@routes.route(
-    "PATCH", "/projects/{project}/alerts/{alert_id}", body=UpdateAlert, answer=AlertAnswer, errors=CHANGE
-)
+@routes.route("PATCH", _ALERT, body=UpdateAlert, answer=AlertAnswer, errors=CHANGE)
 async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
     """Change an alert rule, enable or disable it."""
     body = call.body
@@ -235,16 +236,14 @@ async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
     )
 
 
-@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}", answer=AlertDeleted, errors=CHANGE)
+@routes.route("DELETE", _ALERT, answer=AlertDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete an alert rule with its history."""
     await commands.delete(*named(call))
     return Reply(200, AlertDeleted(deleted=True))
 
 
-@routes.route(
-    "POST", "/projects/{project}/alerts/{alert_id}/mute", body=MuteAlert, answer=AlertAnswer, errors=CHANGE
-)
+@routes.route("POST", _ALERT + "/mute", body=MuteAlert, answer=AlertAnswer, errors=CHANGE)
 async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
     """Send no messages of an alert rule, until a time or until it is unmuted."""
     until = moment_ms("until", call.body.until)
@@ -254,7 +253,7 @@ async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
     )
 
 
-@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}/mute", answer=AlertAnswer, errors=CHANGE)
+@routes.route("DELETE", _ALERT + "/mute", answer=AlertAnswer, errors=CHANGE)
 async def unmute(call: Call[Nothing, Nothing]) -> Reply:
     """Send messages of an alert rule again."""
     found = await commands.unmute(*named(call))
@@ -262,11 +261,7 @@ async def unmute(call: Call[Nothing, Nothing]) -> Reply:
 
 
 @routes.route(
-    "POST",
-    "/projects/{project}/alerts/{alert_id}/test",
-    answer=AlertTested,
-    status=202,
-    errors=(*CHANGE, "ALERT_HAS_NO_WEBHOOK"),
+    "POST", _ALERT + "/test", answer=AlertTested, status=202, errors=(*CHANGE, "ALERT_HAS_NO_WEBHOOK")
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send an `alert.test` message to the receivers of an alert rule, also if it is muted."""
@@ -276,13 +271,7 @@ async def test(call: Call[Nothing, Nothing]) -> Reply:
     )
 
 
-@routes.route(
-    "GET",
-    "/projects/{project}/alerts/{alert_id}/history",
-    query=FiringFilter,
-    answer=FiringPage,
-    errors=LOOKUP,
-)
+@routes.route("GET", _ALERT + "/history", query=FiringFilter, answer=FiringPage, errors=LOOKUP)
 async def history(call: Call[Nothing, FiringFilter]) -> Reply:
     """List when an alert rule fired and resolved, newest first: at most 1,000 entries."""
     query = call.query

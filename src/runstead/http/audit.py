@@ -12,6 +12,7 @@ from runstead.http.answers import page_of
 from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
+from runstead.http.framework.problems import LOOKUP
 from runstead.http.framework.values import (
     AUDIT_CURSOR,
     JsonObject,
@@ -126,7 +127,7 @@ def _cursor(entry: AuditEntry) -> str:
     return f"{entry.at}-{entry.seq}"
 
 
-@routes.route("GET", "/projects/{project}/audit", query=AuditFilter, answer=AuditPage, errors=("NOT_FOUND",))
+@routes.route("GET", "/projects/{project}/audit", query=AuditFilter, answer=AuditPage, errors=LOOKUP)
 async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
     """List the entries of a project's audit log, newest first."""
     query = call.query

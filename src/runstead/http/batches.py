@@ -35,6 +35,9 @@ from runstead.ports.store import Made
 
 routes = Routes("Batches")
 
+_BATCHES = "/projects/{project}/batches"
+_BATCH = _BATCHES + "/{batch_id}"
+
 
 class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run of the batch, as for `POST /runs`.
@@ -207,7 +210,7 @@ _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
 
 @routes.route(
     "POST",
-    "/projects/{project}/batches",
+    _BATCHES,
     body=CreateBatch,
     answer=CreatedBatch,
     status=202,
@@ -233,7 +236,7 @@ def _created(created: Made) -> Reply:
 BatchPage = page_of("BatchPage", BatchView)
 
 
-@routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=LOOKUP)
+@routes.route("GET", _BATCHES, query=NumberedPage, answer=BatchPage, errors=LOOKUP)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a project's batches, newest first."""
     query = call.query
@@ -241,7 +244,7 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     return numbered(query, fitted(found, view))
 
 
-@routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=LOOKUP)
+@routes.route("GET", _BATCH, answer=BatchView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a batch with the number of its runs in each status."""
     found = await commands.get(*named(call))
@@ -255,13 +258,7 @@ class CancelledBatch(msgspec.Struct, frozen=True):
     batch: BatchView
 
 
-@routes.route(
-    "POST",
-    "/projects/{project}/batches/{batch_id}/cancel",
-    body=CancelRun,
-    answer=CancelledBatch,
-    errors=CHANGE,
-)
+@routes.route("POST", _BATCH + "/cancel", body=CancelRun, answer=CancelledBatch, errors=CHANGE)
 async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
     """Cancel a batch: its active runs and their descendants are cancelled."""
     reason = call.body.reason
@@ -286,7 +283,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 @routes.route(
     "POST",
-    "/projects/{project}/batches/{batch_id}/retry",
+    _BATCH + "/retry",
     body=RetryBatch,
     answer=CreatedBatch,
     status=202,
@@ -343,7 +340,7 @@ async def _frames(
 
 @routes.route(
     "GET",
-    "/projects/{project}/batches/{batch_id}/stream",
+    _BATCH + "/stream",
     answer=None,
     media_type="text/event-stream",
     errors=(*LOOKUP, "STREAM_LIMIT_REACHED"),

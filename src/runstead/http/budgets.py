@@ -34,6 +34,9 @@ from runstead.ports.store import BudgetState
 
 routes = Routes("Budgets")
 
+_BUDGETS = "/projects/{project}/budgets"
+_BUDGET = _BUDGETS + "/{budget_id}"
+
 
 class BudgetScope(msgspec.Struct, frozen=True, kw_only=True):
     """The runs that a budget counts.
@@ -190,7 +193,7 @@ async def create_of(
 
 @routes.route(
     "POST",
-    "/projects/{project}/budgets",
+    _BUDGETS,
     body=CreateBudget,
     answer=BudgetAnswer,
     status=201,
@@ -205,22 +208,20 @@ async def create(call: Call[CreateBudget, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/budgets", answer=BudgetList, errors=LOOKUP)
+@routes.route("GET", _BUDGETS, answer=BudgetList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's budgets with what was spent of them, oldest first. Budgets of runs are not listed."""
     found = await commands.page(*scoped(call))
     return Reply(200, BudgetList([view(state) for state in found]))
 
 
-@routes.route("GET", "/projects/{project}/budgets/{budget_id}", answer=BudgetView, errors=LOOKUP)
+@routes.route("GET", _BUDGET, answer=BudgetView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a budget with what was spent of it."""
     return Reply(200, view(await commands.get(*named(call))))
 
 
-@routes.route(
-    "PATCH", "/projects/{project}/budgets/{budget_id}", body=UpdateBudget, answer=BudgetAnswer, errors=CHANGE
-)
+@routes.route("PATCH", _BUDGET, body=UpdateBudget, answer=BudgetAnswer, errors=CHANGE)
 async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
     """Change a budget. Runs that wait for it continue if its limit is not reached any more."""
     body = call.body
@@ -230,7 +231,7 @@ async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
     )
 
 
-@routes.route("DELETE", "/projects/{project}/budgets/{budget_id}", answer=BudgetDeleted, errors=CHANGE)
+@routes.route("DELETE", _BUDGET, answer=BudgetDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a budget. Runs that wait for it continue."""
     await commands.delete(*named(call))

@@ -11,13 +11,16 @@ from runstead.core.runs.run import Kind, RunStatus
 from runstead.http.answers import answer_of
 from runstead.http.arguments import named, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Text
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.retries import FromStep
 from runstead.http.run_pages import LabelFilters, RunFilters, run_query
 
 routes = Routes("Bulk jobs")
+
+_JOBS = "/projects/{project}/bulk"
+_JOB = _JOBS + "/{job_id}"
 
 _SOME = Meta(min_length=1, max_length=100)
 
@@ -84,7 +87,7 @@ def _answer(status: int, job: BulkJob) -> Reply:
 
 @routes.route(
     "POST",
-    "/projects/{project}/bulk",
+    _JOBS,
     body=CreateBulkJob,
     answer=BulkAnswer,
     status=202,
@@ -107,14 +110,14 @@ async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/bulk/{job_id}", answer=BulkAnswer, errors=("NOT_FOUND",))
+@routes.route("GET", _JOB, answer=BulkAnswer, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a bulk job with its progress."""
     job = await commands.get(*named(call))
     return _answer(200, job)
 
 
-@routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=CHANGE)
+@routes.route("POST", _JOB + "/cancel", answer=BulkAnswer, errors=CHANGE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Stop a bulk job. Runs that it has handled stay as they are now; a job that has ended does not change."""
     job = await commands.cancel(*named(call))

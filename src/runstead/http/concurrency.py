@@ -14,10 +14,12 @@ from runstead.http.answers import answer_of
 from runstead.http.arguments import scoped
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Target
 
 routes = Routes("Concurrency")
+
+_LIMITS = "/projects/{project}/concurrency-limits"
 
 
 Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
@@ -120,21 +122,13 @@ def _limit_view(occupancy: Occupancy) -> ConcurrencyLimitView:
     )
 
 
-@routes.route(
-    "GET", "/projects/{project}/concurrency-limits", answer=ConcurrencyLimits, errors=("NOT_FOUND",)
-)
+@routes.route("GET", _LIMITS, answer=ConcurrencyLimits, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get the project's concurrency limits and the number of running runs."""
     return _view(await commands.get(*scoped(call)))
 
 
-@routes.route(
-    "PUT",
-    "/projects/{project}/concurrency-limits",
-    body=PutConcurrencyLimits,
-    answer=ConcurrencyLimits,
-    errors=CHANGE,
-)
+@routes.route("PUT", _LIMITS, body=PutConcurrencyLimits, answer=ConcurrencyLimits, errors=CHANGE)
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
     wanted = [limit_of(limit, f"$.limits[{index}]") for index, limit in enumerate(call.body.limits)]
@@ -150,11 +144,7 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @routes.route(
-    "PUT",
-    "/projects/{project}/limits/{target}",
-    body=PutLimit,
-    answer=ConcurrencyLimits,
-    errors=CHANGE,
+    "PUT", "/projects/{project}/limits/{target}", body=PutLimit, answer=ConcurrencyLimits, errors=CHANGE
 )
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""

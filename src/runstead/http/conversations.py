@@ -20,6 +20,7 @@ from runstead.http.arguments import scoped
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted, paged
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     NO_NUL,
     Count,
@@ -34,6 +35,9 @@ from runstead.http.run_view import ProjectionView, projection
 from runstead.ports.store import ConversationQuery, SeqPage
 
 routes = Routes("Conversations")
+
+_CONVERSATION = "/conversations/{conversation_id}"
+_RUN = _CONVERSATION + "/runs/{run_id}"
 
 
 ShownStatus = Literal["active", "archived"]
@@ -90,7 +94,7 @@ def view(conversation: Conversation) -> ConversationView:
     body=CreateConversation,
     answer=ConversationView,
     status=201,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=CHANGE,
     location="/conversations/{id}",
 )
 async def create(call: Call[CreateConversation, Nothing]) -> Reply:
@@ -108,7 +112,7 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/conversations/{conversation_id}", answer=ConversationView, errors=("NOT_FOUND",))
+@routes.route("GET", _CONVERSATION, answer=ConversationView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a conversation."""
     found = await commands.get(
@@ -117,12 +121,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(200, view(found))
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/runs/{run_id}",
-    answer=ProjectionView,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _RUN, answer=ProjectionView, errors=LOOKUP)
 async def get_run(call: Call[Nothing, Nothing]) -> Reply:
     """Get an agent run as its conversation shows it."""
     found = await runs.get(call.app, for_reading(call.principal), conversation_run_ref(call))
@@ -148,13 +147,7 @@ class ProjectionsQuery(NumberedPage, frozen=True, kw_only=True):
     fields: Fields = []
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/runs/{run_id}/children",
-    query=ProjectionsQuery,
-    answer=ProjectionPage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _RUN + "/children", query=ProjectionsQuery, answer=ProjectionPage, errors=LOOKUP)
 async def children(call: Call[Nothing, ProjectionsQuery]) -> Reply:
     """List the child agent runs of an agent run, of any conversation, oldest first."""
     query = call.query
@@ -179,9 +172,7 @@ class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
 ConversationPage = page_of("ConversationPage", ConversationView)
 
 
-@routes.route(
-    "GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=("NOT_FOUND",)
-)
+@routes.route("GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=LOOKUP)
 async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
     """List the conversations of the caller's projects, the personal one included, newest first."""
     query = call.query
@@ -212,7 +203,7 @@ class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 @routes.route(
     "PATCH",
-    "/conversations/{conversation_id}",
+    _CONVERSATION,
     body=UpdateConversation,
     answer=ConversationView,
     errors=("NOT_FOUND", "CONVERSATION_LINKED", "RUN_ID_CONFLICT", "STORE_BUSY", "STORE_UNAVAILABLE"),
@@ -227,12 +218,7 @@ async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     )
 
 
-@routes.route(
-    "DELETE",
-    "/conversations/{conversation_id}",
-    answer=ConversationView,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("DELETE", _CONVERSATION, answer=ConversationView, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a conversation: it is not found from now on. Its runs continue."""
     deleted = await commands.delete(*scoped(call))

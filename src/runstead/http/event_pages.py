@@ -18,6 +18,7 @@ from runstead.http.answers import answer_of, page_of
 from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import from_cursor, to_cursor
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import LOOKUP
 from runstead.http.framework.values import Count, Name, PageInfo
 from runstead.http.framework.views import JsonObject, Timestamp
 from runstead.http.runs import MISSING, InProject, run_ref
@@ -154,7 +155,7 @@ async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
     "/conversations/{conversation_id}/runs/{run_id}/events",
     query=EventRange,
     answer=ConversationEventPage,
-    errors=("NOT_FOUND",),
+    errors=LOOKUP,
 )
 async def page_in_conversation(call: Call[Nothing, EventRange]) -> Reply:
     """List the events of an agent run or its family, in order."""

@@ -18,6 +18,7 @@ from runstead.http.arguments import named, on_run, scoped
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
+from runstead.http.framework.problems import LOOKUP
 from runstead.http.framework.values import (
     NO_CONTROLS,
     NO_NUL,
@@ -34,6 +35,9 @@ from runstead.http.runs import WRITE, InProject, fence
 from runstead.ports.store import Written
 
 routes = Routes("Input requests")
+
+_REQUESTS = "/conversations/{conversation_id}/input-requests"
+_REQUEST = _REQUESTS + "/{input_request_id}"
 
 _WRITE = ("NOT_FOUND", "INPUT_REQUEST_NOT_OPEN", "EVENT_LOG_FULL", "STORE_BUSY", "STORE_UNAVAILABLE")
 
@@ -147,7 +151,7 @@ def _answer(status: int, call: Call[Any, Any]) -> Callable[[Written], Reply]:
 
 @routes.route(
     "POST",
-    "/conversations/{conversation_id}/input-requests",
+    _REQUESTS,
     body=CreateInputRequest,
     answer=InputRequestView,
     status=201,
@@ -192,13 +196,7 @@ class InputRequestFilter(NumberedPage, frozen=True, kw_only=True):
 InputRequestPage = page_of("InputRequestPage", InputRequestView)
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/input-requests",
-    query=InputRequestFilter,
-    answer=InputRequestPage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _REQUESTS, query=InputRequestFilter, answer=InputRequestPage, errors=LOOKUP)
 async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
     """List a conversation's input requests, newest first."""
     query = call.query
@@ -210,12 +208,7 @@ def _named(call: Call[Any, Any]) -> tuple[str, str]:
     return call.path["conversation_id"], call.path["input_request_id"]
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/input-requests/{input_request_id}",
-    answer=InputRequestView,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _REQUEST, answer=InputRequestView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an input request with its latest response."""
     return Reply(200, view(await commands.get(*named(call)), call.app))
@@ -228,12 +221,7 @@ class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @routes.route(
-    "POST",
-    "/conversations/{conversation_id}/input-requests/{input_request_id}/responses",
-    body=RespondToInput,
-    answer=InputRequestView,
-    status=201,
-    errors=_WRITE,
+    "POST", _REQUEST + "/responses", body=RespondToInput, answer=InputRequestView, status=201, errors=_WRITE
 )
 async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     """Respond to an input request: the run resumes.
@@ -247,12 +235,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     )
 
 
-@routes.route(
-    "POST",
-    "/conversations/{conversation_id}/input-requests/{input_request_id}/cancel",
-    answer=InputRequestView,
-    errors=_WRITE,
-)
+@routes.route("POST", _REQUEST + "/cancel", answer=InputRequestView, errors=_WRITE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Cancel an input request: the run resumes with an error as the result."""
     return await call.idempotent(

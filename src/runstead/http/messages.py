@@ -18,6 +18,7 @@ from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     IdempotencyKey,
     JsonObject,
@@ -29,6 +30,8 @@ from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import ListPage
 
 routes = Routes("Messages")
+
+_MESSAGES = "/conversations/{conversation_id}/messages"
 
 
 #: The schema of a message part in requests and answers.
@@ -114,14 +117,7 @@ def view(
     )
 
 
-@routes.route(
-    "POST",
-    "/conversations/{conversation_id}/messages",
-    body=AddMessage,
-    answer=MessageView,
-    status=201,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("POST", _MESSAGES, body=AddMessage, answer=MessageView, status=201, errors=CHANGE)
 async def add(call: Call[AddMessage, Nothing]) -> Reply:
     """Add a user's message. A repeat with the same `idempotency_key` returns the stored message."""
     body = call.body
@@ -143,13 +139,7 @@ async def add(call: Call[AddMessage, Nothing]) -> Reply:
 MessagePage = answer_of("MessagePage", conversation_id=str, data=list[MessageView], page_info=PageInfo)
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/messages",
-    query=NumberedPage,
-    answer=MessagePage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _MESSAGES, query=NumberedPage, answer=MessagePage, errors=LOOKUP)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a conversation's messages, oldest first. A page of large messages may be shorter than `limit`."""
     conversation_id, query = call.path["conversation_id"], call.query

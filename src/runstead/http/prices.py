@@ -15,12 +15,14 @@ from runstead.http.answers import answer_of, list_of
 from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_name, rows_after
-from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Moment, Name, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.records import token_members
 
 routes = Routes("Usage")
+
+_PRICES = "/projects/{project}/prices"
 
 _period_ms_default = 30 * 86_400_000
 Rate = Annotated[
@@ -84,7 +86,7 @@ def _view(price: Price) -> PriceView:
     return view_of(PriceView, price)
 
 
-@routes.route("GET", "/projects/{project}/prices", query=CursorQuery, answer=PriceList, errors=("NOT_FOUND",))
+@routes.route("GET", _PRICES, query=CursorQuery, answer=PriceList, errors=LOOKUP)
 async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's prices by provider and model."""
     cursor = call.query.cursor
@@ -97,13 +99,7 @@ def _position(price: Price) -> tuple[str, str]:
     return price.provider, price.model
 
 
-@routes.route(
-    "PUT",
-    "/projects/{project}/prices",
-    body=PutPrice,
-    answer=PriceAnswer,
-    errors=(*CHANGE, "PRICE_LIMIT_REACHED"),
-)
+@routes.route("PUT", _PRICES, body=PutPrice, answer=PriceAnswer, errors=(*CHANGE, "PRICE_LIMIT_REACHED"))
 async def put(call: Call[PutPrice, Nothing]) -> Reply:
     """Set the price of a model. Earlier usage is reported at the new price too. Needs the scope admin."""
     body = call.body
@@ -119,7 +115,7 @@ async def put(call: Call[PutPrice, Nothing]) -> Reply:
     return Reply(200, PriceAnswer(_view(price)))
 
 
-@routes.route("DELETE", "/projects/{project}/prices", query=OfModel, answer=DeletedPrice, errors=CHANGE)
+@routes.route("DELETE", _PRICES, query=OfModel, answer=DeletedPrice, errors=CHANGE)
 async def delete(call: Call[Nothing, OfModel]) -> Reply:
     """Delete the price of a model. Needs the scope admin."""
     provider, model = call.query.provider, call.query.model
@@ -199,9 +195,7 @@ def _group(group: Group) -> UsageGroup:
     return view_of(UsageGroup, group, **token_members(group.tokens), models=models)
 
 
-@routes.route(
-    "GET", "/projects/{project}/usage", query=UsageFilter, answer=ProjectUsage, errors=("NOT_FOUND",)
-)
+@routes.route("GET", "/projects/{project}/usage", query=UsageFilter, answer=ProjectUsage, errors=LOOKUP)
 async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
     """Report the usage of the project's runs and its cost at current prices."""
     query = call.query

@@ -21,6 +21,11 @@ from runstead.http.framework.views import Timestamp, view_of
 
 routes = Routes("Administration")
 
+_PROJECT = "/projects/{project}"
+_KEYS = _PROJECT + "/api-keys"
+_KEY = _KEYS + "/{key_id}"
+_MEMBERS = _PROJECT + "/members"
+
 
 Slug = Annotated[
     str,
@@ -119,7 +124,7 @@ def _by_user(member: Member) -> tuple[int, str]:
     return member.created_at, member.user_id
 
 
-@routes.route("GET", "/projects/{project}", answer=ProjectView, errors=LOOKUP)
+@routes.route("GET", _PROJECT, answer=ProjectView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a project by id or slug."""
     return Reply(200, view(await commands.get(*scoped(call))))
@@ -136,7 +141,7 @@ class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
     search_values: bool | None = None
 
 
-@routes.route("PATCH", "/projects/{project}", body=ChangeProject, answer=ProjectView, errors=CHANGE)
+@routes.route("PATCH", _PROJECT, body=ChangeProject, answer=ProjectView, errors=CHANGE)
 async def change(call: Call[ChangeProject, Nothing]) -> Reply:
     """Change a project's settings: at once on this replica, within two seconds on others."""
 
@@ -209,12 +214,7 @@ def key_view(key: ApiKey) -> KeyView:
 
 
 @routes.route(
-    "POST",
-    "/projects/{project}/api-keys",
-    body=CreateKey,
-    answer=CreatedKey,
-    status=201,
-    errors=(*CHANGE, "KEY_LIMIT_REACHED"),
+    "POST", _KEYS, body=CreateKey, answer=CreatedKey, status=201, errors=(*CHANGE, "KEY_LIMIT_REACHED")
 )
 async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     """Create an API key for the project."""
@@ -241,14 +241,14 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
 KeyList = list_of("KeyList", KeyView, "keys")
 
 
-@routes.route("GET", "/projects/{project}/api-keys", query=CursorQuery, answer=KeyList, errors=LOOKUP)
+@routes.route("GET", _KEYS, query=CursorQuery, answer=KeyList, errors=LOOKUP)
 async def keys(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's API keys, oldest first, revoked ones included, without their secrets."""
     found = await commands.keys(*scoped(call))
     return _listed(call, found, key_view, _by_id)
 
 
-@routes.route("PATCH", "/projects/{project}/api-keys/{key_id}", body=ChangeKey, answer=KeyView, errors=CHANGE)
+@routes.route("PATCH", _KEY, body=ChangeKey, answer=KeyView, errors=CHANGE)
 async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
     """Change the quotas of an API key: at once on this replica, within two seconds on others.
 
@@ -265,7 +265,7 @@ async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
     return reply
 
 
-@routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=CHANGE)
+@routes.route("DELETE", _KEY, answer=KeyView, errors=CHANGE)
 async def revoke_key(call: Call[Nothing, Nothing]) -> Reply:
     """Revoke an API key: at once on this replica, within two seconds on others."""
     key = await commands.revoke_key(*named(call))
@@ -292,7 +292,7 @@ def member_view(member: Member) -> MemberView:
 
 @routes.route(
     "POST",
-    "/projects/{project}/members",
+    _MEMBERS,
     body=PutMember,
     answer=MemberView,
     status=201,
@@ -313,7 +313,7 @@ async def put_member(call: Call[PutMember, Nothing]) -> Reply:
 MemberList = list_of("MemberList", MemberView, "members")
 
 
-@routes.route("GET", "/projects/{project}/members", query=CursorQuery, answer=MemberList, errors=LOOKUP)
+@routes.route("GET", _MEMBERS, query=CursorQuery, answer=MemberList, errors=LOOKUP)
 async def members(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's members, oldest first."""
     found = await commands.members(*scoped(call))
@@ -324,10 +324,7 @@ Removed = answer_of("Removed", removed=bool)
 
 
 @routes.route(
-    "DELETE",
-    "/projects/{project}/members/{user_id}",
-    answer=Removed,
-    errors=(*CHANGE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
+    "DELETE", _MEMBERS + "/{user_id}", answer=Removed, errors=(*CHANGE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED")
 )
 async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
     """Remove a user from the project, a member or not: tokens give the user no access until an admin adds the user."""

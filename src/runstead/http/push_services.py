@@ -12,10 +12,14 @@ from runstead.http.answers import answer_of, list_of
 from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, bounded, json_object
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Push services")
+
+_SERVICES = "/agent-runtimes/push-services"
+_SERVICE = _SERVICES + "/{service_id}"
 
 Label = Annotated[str, Meta(min_length=1, max_length=limits.push_service_name_chars_max, pattern=NO_CONTROLS)]
 Url = Annotated[
@@ -105,12 +109,7 @@ _WRITE = ("NOT_FOUND", "TOO_MANY_PUSH_SERVICES", "STORE_BUSY", "STORE_UNAVAILABL
 
 
 @routes.route(
-    "POST",
-    "/agent-runtimes/push-services",
-    body=RegisterPushService,
-    answer=PushServiceAnswer,
-    status=201,
-    errors=_WRITE,
+    "POST", _SERVICES, body=RegisterPushService, answer=PushServiceAnswer, status=201, errors=_WRITE
 )
 async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
     """Register a push service, or update the one with the same `service_key` in its scope."""
@@ -135,9 +134,7 @@ async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
     )
 
 
-@routes.route(
-    "POST", "/agent-runtimes/push-services/{service_id}/heartbeat", answer=PushServiceAnswer, errors=_WRITE
-)
+@routes.route("POST", _SERVICE + "/heartbeat", answer=PushServiceAnswer, errors=_WRITE)
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the service is alive.
 
@@ -152,9 +149,7 @@ class OfProject(CursorQuery, frozen=True, kw_only=True):
     project: Name | None = None
 
 
-@routes.route(
-    "GET", "/agent-runtimes/push-services", query=OfProject, answer=PushServiceList, errors=("NOT_FOUND",)
-)
+@routes.route("GET", _SERVICES, query=OfProject, answer=PushServiceList, errors=LOOKUP)
 async def page(call: Call[Nothing, OfProject]) -> Reply:
     """List the push services that serve a project, or any project of the caller, oldest first."""
     query = call.query
@@ -163,20 +158,13 @@ async def page(call: Call[Nothing, OfProject]) -> Reply:
     return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), query.cursor))
 
 
-@routes.route(
-    "GET", "/agent-runtimes/push-services/{service_id}", answer=PushServiceAnswer, errors=("NOT_FOUND",)
-)
+@routes.route("GET", _SERVICE, answer=PushServiceAnswer, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a push service."""
     return _answer(await commands.get(*scoped(call)))
 
 
-@routes.route(
-    "DELETE",
-    "/agent-runtimes/push-services/{service_id}",
-    answer=PushServiceAnswer,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("DELETE", _SERVICE, answer=PushServiceAnswer, errors=CHANGE)
 async def disable(call: Call[Nothing, Nothing]) -> Reply:
     """Disable a push service: it gets no runs, and its tokens are refused, until it registers again."""
     service = await commands.disable(*scoped(call))

@@ -11,8 +11,11 @@ from runstead.core.identity.quota import BOUNDS
 from runstead.http.answers import answer_of
 from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import CHANGE, LOOKUP
 
 routes = Routes("Administration")
+
+_QUOTA = "/projects/{project}/quota"
 
 
 def _number(name: str) -> Meta:
@@ -51,7 +54,7 @@ def _reply(uses: list[QuotaUse]) -> Reply:
     return Reply(200, QuotaList([QuotaView(*use) for use in uses]))
 
 
-@routes.route("GET", "/projects/{project}/quota", answer=QuotaList, errors=("NOT_FOUND",))
+@routes.route("GET", _QUOTA, answer=QuotaList, errors=LOOKUP)
 async def get_quota(call: Call[Nothing, Nothing]) -> Reply:
     """Get a project's quotas and how much of them is used.
 
@@ -60,13 +63,7 @@ async def get_quota(call: Call[Nothing, Nothing]) -> Reply:
     return _reply(await commands.get(*scoped(call)))
 
 
-@routes.route(
-    "PUT",
-    "/projects/{project}/quota",
-    body=PutQuota,
-    answer=QuotaList,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("PUT", _QUOTA, body=PutQuota, answer=QuotaList, errors=CHANGE)
 async def put_quota(call: Call[PutQuota, Nothing]) -> Reply:
     """Set a project's quotas. This needs the scope `system`.
 

@@ -46,6 +46,9 @@ from runstead.ports.store import Written
 
 routes = Routes("Schedules")
 
+_SCHEDULES = "/projects/{project}/schedules"
+_SCHEDULE = _SCHEDULES + "/{schedule_id}"
+
 _TargetId = Annotated[
     str,
     Meta(
@@ -160,7 +163,7 @@ ScheduleAnswer = answer_of("ScheduleAnswer", schedule=ScheduleView)
 
 @routes.route(
     "POST",
-    "/projects/{project}/schedules",
+    _SCHEDULES,
     body=CreateSchedule,
     answer=ScheduleAnswer,
     status=201,
@@ -195,9 +198,7 @@ class ScheduleList(msgspec.Struct, frozen=True):
     page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route(
-    "GET", "/projects/{project}/schedules", query=ScheduleFilters, answer=ScheduleList, errors=LOOKUP
-)
+@routes.route("GET", _SCHEDULES, query=ScheduleFilters, answer=ScheduleList, errors=LOOKUP)
 async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     """List the project's schedules, oldest first."""
     query = call.query
@@ -211,7 +212,7 @@ async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     return Reply(200, {"source_schedules": [], **answer})
 
 
-@routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=LOOKUP)
+@routes.route("GET", _SCHEDULE, answer=ScheduleView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a schedule."""
     found = await commands.get(*named(call))
@@ -305,7 +306,7 @@ def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
 
 @routes.route(
     "PATCH",
-    "/projects/{project}/schedules/{schedule_id}",
+    _SCHEDULE,
     body=UpdateSchedule,
     answer=ScheduleAnswer,
     errors=(*CHANGE, "SCHEDULE_DELETING", "SCHEDULE_FROM_SOURCE"),
@@ -323,12 +324,7 @@ async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     )
 
 
-@routes.route(
-    "DELETE",
-    "/projects/{project}/schedules/{schedule_id}",
-    answer=ScheduleAnswer,
-    errors=(*CHANGE, "SCHEDULE_FROM_SOURCE"),
-)
+@routes.route("DELETE", _SCHEDULE, answer=ScheduleAnswer, errors=(*CHANGE, "SCHEDULE_FROM_SOURCE"))
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a schedule: it stops firing, and is deleted when its runs have ended. The runs stay."""
     deleting = await commands.delete(*named(call))
@@ -345,13 +341,7 @@ class UpcomingTimes(msgspec.Struct, frozen=True):
     data: list[Timestamp]
 
 
-@routes.route(
-    "GET",
-    "/projects/{project}/schedules/{schedule_id}/upcoming",
-    query=Upcoming,
-    answer=UpcomingTimes,
-    errors=LOOKUP,
-)
+@routes.route("GET", _SCHEDULE + "/upcoming", query=Upcoming, answer=UpcomingTimes, errors=LOOKUP)
 async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
     """List the next times at which a schedule fires. A paused or completed schedule has none."""
     count = call.query.count
@@ -374,7 +364,7 @@ class ScheduleRun(msgspec.Struct, frozen=True):
 
 @routes.route(
     "POST",
-    "/projects/{project}/schedules/{schedule_id}/runs",
+    _SCHEDULE + "/runs",
     body=RunSchedule,
     answer=ScheduleRun,
     status=201,

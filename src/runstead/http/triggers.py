@@ -32,6 +32,9 @@ from runstead.ports.store import Written
 
 routes = Routes("Triggers")
 
+_TRIGGERS = "/projects/{project}/triggers"
+_TRIGGER = _TRIGGERS + "/{trigger_id}"
+
 FORM: Final = "application/x-www-form-urlencoded"
 _fields_max: Final = 1_000
 _Target = Annotated[
@@ -143,7 +146,7 @@ def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
 
 @routes.route(
     "POST",
-    "/projects/{project}/triggers",
+    _TRIGGERS,
     body=CreateTrigger,
     answer=CreatedTrigger,
     status=201,
@@ -163,7 +166,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/triggers", query=CursorQuery, answer=TriggerList, errors=LOOKUP)
+@routes.route("GET", _TRIGGERS, query=CursorQuery, answer=TriggerList, errors=LOOKUP)
 async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's triggers, oldest first."""
     cursor = call.query.cursor
@@ -172,20 +175,14 @@ async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), cursor))
 
 
-@routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=LOOKUP)
+@routes.route("GET", _TRIGGER, answer=TriggerView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a trigger."""
     found = await commands.get(*named(call))
     return Reply(200, view(found))
 
 
-@routes.route(
-    "PATCH",
-    "/projects/{project}/triggers/{trigger_id}",
-    body=UpdateTrigger,
-    answer=TriggerAnswer,
-    errors=CHANGE,
-)
+@routes.route("PATCH", _TRIGGER, body=UpdateTrigger, answer=TriggerAnswer, errors=CHANGE)
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename, enable or disable a trigger, or let other events start its runs."""
     body = call.body
@@ -200,16 +197,14 @@ async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
 TriggerDeleted = answer_of("TriggerDeleted", deleted=bool)
 
 
-@routes.route("DELETE", "/projects/{project}/triggers/{trigger_id}", answer=TriggerDeleted, errors=CHANGE)
+@routes.route("DELETE", _TRIGGER, answer=TriggerDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a trigger. Its runs stay."""
     await commands.delete(*named(call))
     return Reply(200, TriggerDeleted(deleted=True))
 
 
-@routes.route(
-    "POST", "/projects/{project}/triggers/{trigger_id}/rotate", answer=CreatedTrigger, errors=CHANGE
-)
+@routes.route("POST", _TRIGGER + "/rotate", answer=CreatedTrigger, errors=CHANGE)
 async def rotate(call: Call[Nothing, Nothing]) -> Reply:
     """Replace a trigger's token. The old token is refused at once."""
     token = new_token()

@@ -174,12 +174,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @routes.route(
-    "POST",
-    "/runs/{run_id}/heartbeats",
-    body=Heartbeat,
-    query=InProject,
-    answer=RunAnswer,
-    errors=WRITE,
+    "POST", "/runs/{run_id}/heartbeats", body=Heartbeat, query=InProject, answer=RunAnswer, errors=WRITE
 )
 async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
     """Renew the lease of the current attempt. On 409 ATTEMPT_SUPERSEDED, the worker must stop."""

@@ -20,6 +20,9 @@ from runstead.ports.store import ListPage
 
 routes = Routes("Webhooks")
 
+_WEBHOOKS = "/projects/{project}/webhooks"
+_WEBHOOK = _WEBHOOKS + "/{webhook_id}"
+
 WebhookEvent: TypeAlias = Literal[
     "*",
     "run.started",
@@ -142,7 +145,7 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
 
 @routes.route(
     "POST",
-    "/projects/{project}/webhooks",
+    _WEBHOOKS,
     body=CreateWebhook,
     answer=CreatedWebhook,
     status=201,
@@ -173,27 +176,21 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/webhooks", answer=WebhookList, errors=LOOKUP)
+@routes.route("GET", _WEBHOOKS, answer=WebhookList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's webhooks, oldest first."""
     found = await commands.page(*scoped(call))
     return Reply(200, WebhookList([view(webhook) for webhook in found]))
 
 
-@routes.route("GET", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookView, errors=LOOKUP)
+@routes.route("GET", _WEBHOOK, answer=WebhookView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a webhook."""
     found = await commands.get(*named(call))
     return Reply(200, view(found))
 
 
-@routes.route(
-    "PATCH",
-    "/projects/{project}/webhooks/{webhook_id}",
-    body=UpdateWebhook,
-    answer=WebhookAnswer,
-    errors=CHANGE,
-)
+@routes.route("PATCH", _WEBHOOK, body=UpdateWebhook, answer=WebhookAnswer, errors=CHANGE)
 async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change a webhook's URL or events, enable or disable it."""
     body = call.body
@@ -208,20 +205,14 @@ async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
 WebhookDeleted = answer_of("WebhookDeleted", deleted=bool)
 
 
-@routes.route("DELETE", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookDeleted, errors=CHANGE)
+@routes.route("DELETE", _WEBHOOK, answer=WebhookDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a webhook with its deliveries. Pending deliveries are not sent."""
     await commands.delete(*named(call))
     return Reply(200, WebhookDeleted(deleted=True))
 
 
-@routes.route(
-    "POST",
-    "/projects/{project}/webhooks/{webhook_id}/rotate",
-    body=RotateWebhook,
-    answer=CreatedWebhook,
-    errors=_WRITE_SECRET,
-)
+@routes.route("POST", _WEBHOOK + "/rotate", body=RotateWebhook, answer=CreatedWebhook, errors=_WRITE_SECRET)
 async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     """Replace a webhook's secret. For 24 hours, deliveries are also signed with the old secret."""
     secret = commands.new_secret() if call.body.secret is None else call.body.secret
@@ -233,11 +224,7 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
 
 
 @routes.route(
-    "POST",
-    "/projects/{project}/webhooks/{webhook_id}/test",
-    answer=DeliveryAnswer,
-    status=202,
-    errors=(*CHANGE, "WEBHOOK_DISABLED"),
+    "POST", _WEBHOOK + "/test", answer=DeliveryAnswer, status=202, errors=(*CHANGE, "WEBHOOK_DISABLED")
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send a `webhook.test` event. The list of deliveries shows its outcome."""
@@ -253,13 +240,7 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     limit: PageLimit = limits.page_rows_default
 
 
-@routes.route(
-    "GET",
-    "/projects/{project}/webhooks/{webhook_id}/deliveries",
-    query=DeliveryFilter,
-    answer=DeliveryPage,
-    errors=LOOKUP,
-)
+@routes.route("GET", _WEBHOOK + "/deliveries", query=DeliveryFilter, answer=DeliveryPage, errors=LOOKUP)
 async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
     """List the deliveries of the last week and the pending ones, newest first."""
     query = call.query
@@ -272,7 +253,7 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
 
 @routes.route(
     "POST",
-    "/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    _WEBHOOK + "/deliveries/{delivery_id}/redeliver",
     answer=DeliveryAnswer,
     status=202,
     errors=(*CHANGE, "WEBHOOK_DISABLED"),

@@ -19,7 +19,7 @@ from runstead.http.arguments import named, scoped
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_name, to_cursor
-from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     DOTTED_WORD,
     NO_CONTROLS,
@@ -41,6 +41,10 @@ from runstead.http.worker_run_view import WorkerRun, worker_run
 from runstead.ports import tracing
 
 routes = Routes("Workers")
+
+_PROJECT = "/agent-workers/projects/{project}"
+_WORKER = "/agent-workers/workers/{worker_id}"
+_RUN = _WORKER + "/runs/{run_id}"
 
 _Version = Annotated[str, Meta(min_length=1, max_length=limits.worker_version_chars_max, pattern=NO_CONTROLS)]
 
@@ -111,12 +115,7 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 @routes.route(
-    "POST",
-    "/agent-workers/projects/{project}/workers",
-    body=RegisterWorker,
-    answer=Registered,
-    status=201,
-    errors=CHANGE,
+    "POST", _PROJECT + "/workers", body=RegisterWorker, answer=Registered, status=201, errors=CHANGE
 )
 async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
     """Register a worker, or find the registered one. The answer holds a token for it."""
@@ -171,13 +170,7 @@ class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
 WorkerPage = page_of("WorkerPage", WorkerView)
 
 
-@routes.route(
-    "GET",
-    "/agent-workers/projects/{project}/workers",
-    query=WorkerFilter,
-    answer=WorkerPage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _PROJECT + "/workers", query=WorkerFilter, answer=WorkerPage, errors=LOOKUP)
 async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
     """List a project's workers by `implementation_kind` and `worker_key`."""
     query = call.query
@@ -209,19 +202,14 @@ class VersionView(msgspec.Struct, frozen=True):
     pinned: int
 
 
-@routes.route(
-    "GET",
-    "/agent-workers/projects/{project}/versions",
-    answer=list[VersionView],
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _PROJECT + "/versions", answer=list[VersionView], errors=LOOKUP)
 async def versions(call: Call[Nothing, Nothing]) -> Reply:
     """Count workers and runs by the version of the workers' code."""
     found = await commands.versions(*scoped(call))
     return Reply(200, [view_of(VersionView, each) for each in found])
 
 
-@routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=CHANGE)
+@routes.route("POST", _WORKER + "/heartbeat", answer=Registered, errors=CHANGE)
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the worker is alive."""
     return await call.idempotent(
@@ -237,7 +225,7 @@ class WorkerRemoved(msgspec.Struct, frozen=True):
     attempts_ended: int
 
 
-@routes.route("DELETE", "/agent-workers/workers/{worker_id}", answer=WorkerRemoved, errors=CHANGE)
+@routes.route("DELETE", _WORKER, answer=WorkerRemoved, errors=CHANGE)
 async def remove(call: Call[Nothing, Nothing]) -> Reply:
     """Remove a worker: its tokens end, and its attempts end as with a release.
 
@@ -272,13 +260,7 @@ class Claimed(msgspec.Struct, frozen=True):
     runs: list[WorkerRun]
 
 
-@routes.route(
-    "POST",
-    "/agent-workers/workers/{worker_id}/claim",
-    body=ClaimRuns,
-    answer=Claimed,
-    errors=CHANGE,
-)
+@routes.route("POST", _WORKER + "/claim", body=ClaimRuns, answer=Claimed, errors=CHANGE)
 async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
     """Claim the next runs. The worker holds each run while it renews the lease."""
     body = call.body
@@ -319,7 +301,7 @@ class Renewed(msgspec.Struct, frozen=True):
 
 @routes.route(
     "POST",
-    "/agent-workers/workers/{worker_id}/runs/{run_id}/lease",
+    _RUN + "/lease",
     body=RenewLease,
     answer=Renewed,
     errors=(*CHANGE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
@@ -356,7 +338,7 @@ Released = answer_of("Released", run=WorkerRun)
 
 @routes.route(
     "POST",
-    "/agent-workers/workers/{worker_id}/runs/{run_id}/release",
+    _RUN + "/release",
     body=ReleaseRun,
     answer=Released,
     errors=(*CHANGE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
