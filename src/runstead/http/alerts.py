@@ -7,10 +7,10 @@ from msgspec import Meta
 
 from runstead.commands import alerts as commands
 from runstead.core import limits
-from runstead.core.alerts.alert import Alert, AlertKind, Firing
+from runstead.core.alerts.alert import Alert, AlertKind
 from runstead.core.clock import now_ms
 from runstead.http.answers import answer_of, page_of
-from runstead.http.arguments import named, scoped
+from runstead.http.arguments import named, scoped, set_members
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -173,21 +173,19 @@ def view(alert: Alert) -> AlertView:
     )
 
 
-def firing_view(firing: Firing) -> FiringView:
-    return view_of(FiringView, firing)
+def _answer(alert: Alert) -> Reply:
+    return Reply(200, AlertAnswer(view(alert)))
 
 
 def members(body: CreateAlert | UpdateAlert) -> dict[str, Any]:
     """Return the members of the record that the body sets."""
-    given = msgspec.structs.asdict(body)
-    changes = {
-        name: value for name, value in given.items() if value is not None and value is not msgspec.UNSET
+    removes_webhook = isinstance(body, UpdateAlert) and body.webhook_id is None
+    return {
+        name: value
+        for name, value in set_members(body).items()
+        if name not in ("enabled", "kind")
+        and (value is not None or (name == "webhook_id" and removes_webhook))
     }
-    if isinstance(body, UpdateAlert) and body.webhook_id is None:
-        changes["webhook_id"] = None
-    changes.pop("enabled", None)
-    changes.pop("kind", None)
-    return changes
 
 
 @routes.route(
@@ -201,11 +199,9 @@ def members(body: CreateAlert | UpdateAlert) -> dict[str, Any]:
 )
 async def create(call: Call[CreateAlert, Nothing]) -> Reply:
     """Create an alert rule. It is evaluated every 15 seconds."""
-    body, ref = call.body, call.path["project"]
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app, call.principal, ref, body.kind, members(body), idempotency
-        ),
+        lambda record: commands.create(*scoped(call), body.kind, members(body), record),
         lambda alert: Reply(201, AlertAnswer(view(alert))),
     )
 
@@ -220,8 +216,7 @@ async def page(call: Call[Nothing, Nothing]) -> Reply:
 @routes.route("GET", _ALERT, answer=AlertView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an alert rule with its state."""
-    found = await commands.get(*named(call))
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
 @routes.route("PATCH", _ALERT, body=UpdateAlert, answer=AlertAnswer, errors=CHANGE)
@@ -229,10 +224,8 @@ async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
     """Change an alert rule, enable or disable it."""
     body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            *named(call), members(body), enabled=body.enabled, idempotency=idempotency
-        ),
-        lambda alert: Reply(200, AlertAnswer(view(alert))),
+        lambda record: commands.change(*named(call), members(body), enabled=body.enabled, idempotency=record),
+        _answer,
     )
 
 
@@ -247,17 +240,13 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
     """Send no messages of an alert rule, until a time or until it is unmuted."""
     until = moment_ms("until", call.body.until)
-    return await call.idempotent(
-        lambda idempotency: commands.mute(*named(call), until, idempotency),
-        lambda alert: Reply(200, AlertAnswer(view(alert))),
-    )
+    return await call.idempotent(lambda record: commands.mute(*named(call), until, record), _answer)
 
 
 @routes.route("DELETE", _ALERT + "/mute", answer=AlertAnswer, errors=CHANGE)
 async def unmute(call: Call[Nothing, Nothing]) -> Reply:
     """Send messages of an alert rule again."""
-    found = await commands.unmute(*named(call))
-    return Reply(200, AlertAnswer(view(found)))
+    return _answer(await commands.unmute(*named(call)))
 
 
 @routes.route(
@@ -266,7 +255,7 @@ async def unmute(call: Call[Nothing, Nothing]) -> Reply:
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send an `alert.test` message to the receivers of an alert rule, also if it is muted."""
     return await call.idempotent(
-        lambda idempotency: commands.send_test(*named(call), idempotency),
+        lambda record: commands.send_test(*named(call), record),
         lambda sent: Reply(202, AlertTested([delivery_view(delivery) for delivery in sent])),
     )
 
@@ -276,5 +265,5 @@ async def history(call: Call[Nothing, FiringFilter]) -> Reply:
     """List when an alert rule fired and resolved, newest first: at most 1,000 entries."""
     query = call.query
     found = await commands.history(*named(call), query.limit + 1, position_by_seq(query.cursor))
-    shown = fitted(ListPage.of(found, query.limit), firing_view)
+    shown = fitted(ListPage.of(found, query.limit), lambda firing: view_of(FiringView, firing))
     return Reply(200, paged(shown, query.cursor, lambda last: last.seq))

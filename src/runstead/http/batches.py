@@ -145,21 +145,8 @@ def _run(run: BatchRun) -> NewRun:
     if run.owner is not None and run.owner.kind != "project":
         message = "The owner of a run is the project of its batch: leave owner out"
         raise invalid_at("$.owner.kind", "must be project", message)
-    body = CreateRun(
-        kind=run.kind,
-        owner=OwnerBody("project", run.owner.id if run.owner is not None else ""),
-        request=run.request,
-        public_id=run.public_id,
-        parent_run_id=run.parent_run_id,
-        trigger=run.trigger,
-        conversation_id=run.conversation_id,
-        title=run.title,
-        labels=run.labels,
-        concurrency_key=run.concurrency_key,
-        unique=run.unique,
-        debounce=run.debounce,
-    )
-    new = new_run(body)
+    owner = OwnerBody("project", run.owner.id if run.owner is not None else "")
+    new = new_run(CreateRun(**msgspec.structs.asdict(run) | {"owner": owner}))
     if new.batch_id is not None:
         message = "A run of a batch belongs to that batch: leave batch_id out"
         raise invalid_at("$.request.batch_id", "not allowed", message)
@@ -221,10 +208,8 @@ _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs together: all of them, or none."""
     async with commands.turn(call.app):
-        new, ref = await _new(call.body), call.path["project"]
-        return await call.idempotent(
-            lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
-        )
+        new = await _new(call.body)
+        return await call.idempotent(lambda record: commands.create(*scoped(call), new, record), _created)
 
 
 def _created(created: Made) -> Reply:
@@ -247,8 +232,7 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
 @routes.route("GET", _BATCH, answer=BatchView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a batch with the number of its runs in each status."""
-    found = await commands.get(*named(call))
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
 class CancelledBatch(msgspec.Struct, frozen=True):
@@ -266,9 +250,7 @@ async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
     def answer(changed: Changed) -> Reply:
         return Reply(200, CancelledBatch(changed.accepted, view(changed.batch)))
 
-    return await call.idempotent(
-        lambda idempotency: commands.cancel(*named(call), reason, idempotency), answer
-    )
+    return await call.idempotent(lambda record: commands.cancel(*named(call), reason, record), answer)
 
 
 class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,8 +277,8 @@ async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Retry the failed runs of a complete batch as a new batch: all of them, or none."""
     body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.retry(
-            *named(call), cancelled=body.cancelled, name=body.name, idempotency=idempotency
+        lambda record: commands.retry(
+            *named(call), cancelled=body.cancelled, name=body.name, idempotency=record
         ),
         _created,
     )

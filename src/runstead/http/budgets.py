@@ -166,10 +166,8 @@ def view(state: BudgetState) -> BudgetView:
 
 def members(body: CreateBudget | UpdateBudget) -> dict[str, Any]:
     """Return the members of the record that the body sets."""
-    given: dict[str, Any] = {"name": body.name, "alert_at_percent": body.alert_at_percent}
-    if isinstance(body, UpdateBudget):
-        given["on_reached"] = body.on_reached
-    found = {name: value for name, value in given.items() if value is not None}
+    plain = ("name", "alert_at_percent", *(("on_reached",) if isinstance(body, UpdateBudget) else ()))
+    found = {name: value for name in plain if (value := getattr(body, name)) is not None}
     return found if body.limit is None else found | limit_members(body.limit)
 
 
@@ -203,7 +201,7 @@ async def create_of(
 async def create(call: Call[CreateBudget, Nothing]) -> Reply:
     """Create a budget. It begins at zero, and counts usage that is stored from then on."""
     return await call.idempotent(
-        lambda idempotency: create_of(*scoped(call), call.body, idempotency),
+        lambda record: create_of(*scoped(call), call.body, record),
         lambda made: Reply(201, BudgetAnswer(view(made))),
     )
 
@@ -226,7 +224,7 @@ async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
     """Change a budget. Runs that wait for it continue if its limit is not reached any more."""
     body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(*named(call), members(body), idempotency),
+        lambda record: commands.change(*named(call), members(body), record),
         lambda state: Reply(200, BudgetAnswer(view(state))),
     )
 

@@ -9,7 +9,7 @@ from runstead.commands import bulk_jobs as commands
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
 from runstead.core.runs.run import Kind, RunStatus
 from runstead.http.answers import answer_of
-from runstead.http.arguments import named, scoped
+from runstead.http.arguments import from_body, named, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Text
@@ -99,14 +99,10 @@ async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
     """Cancel, retry or delete exactly the runs that match a filter now. The server does it in the background."""
     body = call.body
     given = {name: value for name, value in msgspec.structs.asdict(body.filter).items() if value}
-    new = commands.NewBulkJob(
-        action=body.action,
-        filter=run_query(body.filter, "$.filter"),
-        shown_filter=msgspec.json.encode(given),
-        from_step=body.from_step,
-    )
+    shown = msgspec.json.encode(given)
+    new = from_body(commands.NewBulkJob, body, filter=run_query(body.filter, "$.filter"), shown_filter=shown)
     return await call.idempotent(
-        lambda idempotency: commands.create(*scoped(call), new, idempotency), lambda job: _answer(202, job)
+        lambda record: commands.create(*scoped(call), new, record), lambda job: _answer(202, job)
     )
 
 

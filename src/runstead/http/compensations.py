@@ -84,9 +84,7 @@ async def register(call: Call[RegisterCompensation, InProject]) -> Reply:
         view = _view(written.run, compensation)
         return Reply(201, CompensationAnswer(view, written.transition.duplicate))
 
-    return await call.idempotent(
-        lambda idempotency: commands.register(*on_run(call), new, proof, idempotency), answer
-    )
+    return await call.idempotent(lambda record: commands.register(*on_run(call), new, proof, record), answer)
 
 
 CompensationList = answer_of("CompensationList", data=list[CompensationView])

@@ -11,7 +11,7 @@ from runstead.core.errors import invalid_at
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.core.queue.rate import Rate, Unit
 from runstead.http.answers import answer_of
-from runstead.http.arguments import scoped
+from runstead.http.arguments import from_body, scoped
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -148,11 +148,6 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""
-    body, target = call.body, _target_of(call.path["target"])
-    limit = ConcurrencyLimit(
-        target,
-        max_running=body.max_running,
-        max_running_per_key=body.max_running_per_key,
-        rate=_rate_of(body.rate, "$"),
-    )
+    target, rate = _target_of(call.path["target"]), _rate_of(call.body.rate, "$")
+    limit = from_body(ConcurrencyLimit, call.body, target=target, rate=rate)
     return _view(await commands.put_one(*scoped(call), limit))

@@ -16,7 +16,7 @@ from runstead.core.conversations.conversation import (
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import OMITTABLE
 from runstead.http.answers import page_of
-from runstead.http.arguments import scoped
+from runstead.http.arguments import from_body, scoped
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted, paged
@@ -100,14 +100,14 @@ def view(conversation: Conversation) -> ConversationView:
 async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     """Create a conversation. Agent runs write their messages in it."""
     body = call.body
-    new = commands.NewConversation(
+    new = from_body(
+        commands.NewConversation,
+        body,
         project=body.project_id,
-        type=body.type,
-        title=body.title,
         metadata=bounded("metadata", json_object(body.metadata), limits.conversation_metadata_bytes_max),
     )
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, new, idempotency),
+        lambda record: commands.create(call.app, call.principal, new, record),
         lambda created: Reply(201, view(created)),
     )
 
@@ -115,9 +115,8 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
 @routes.route("GET", _CONVERSATION, answer=ConversationView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a conversation."""
-    found = await commands.get(
-        call.app, for_reading(call.principal, "conversation_reader"), call.path["conversation_id"]
-    )
+    app, principal, conversation_id = scoped(call)
+    found = await commands.get(app, for_reading(principal, "conversation_reader"), conversation_id)
     return Reply(200, view(found))
 
 
@@ -176,12 +175,8 @@ ConversationPage = page_of("ConversationPage", ConversationView)
 async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
     """List the conversations of the caller's projects, the personal one included, newest first."""
     query = call.query
-    found = await commands.page(
-        call.app,
-        call.principal,
-        query.project_id,
-        ConversationQuery((), query.status, query.cursor, query.limit),
-    )
+    wanted = ConversationQuery((), query.status, query.cursor, query.limit)
+    found = await commands.page(call.app, call.principal, query.project_id, wanted)
     return numbered(query, fitted(found, view))
 
 
@@ -210,10 +205,9 @@ class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     """Change a conversation's title, summary or status, or move it into a project."""
-    body = call.body
-    wanted = Change(title=body.title, summary=body.summary, status=body.status, project_id=body.project_id)
+    wanted = from_body(Change, call.body)
     return await call.idempotent(
-        lambda idempotency: commands.change(*scoped(call), wanted, idempotency),
+        lambda record: commands.change(*scoped(call), wanted, record),
         lambda changed: Reply(200, view(changed)),
     )
 
@@ -221,5 +215,4 @@ async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
 @routes.route("DELETE", _CONVERSATION, answer=ConversationView, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a conversation: it is not found from now on. Its runs continue."""
-    deleted = await commands.delete(*scoped(call))
-    return Reply(200, view(deleted))
+    return Reply(200, view(await commands.delete(*scoped(call))))

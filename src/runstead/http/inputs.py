@@ -14,7 +14,7 @@ from runstead.core.clock import iso_or_none
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputStatus, ResponderType
 from runstead.http.answers import page_of
-from runstead.http.arguments import named, on_run, scoped
+from runstead.http.arguments import from_body, named, on_run, scoped
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
@@ -173,19 +173,16 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
     A repeat returns the same request.
     """
     body, most = call.body, limits.input_request_bytes_max
-    new = NewInputRequest(
-        run_id=body.run_id,
-        tool_call_id=body.tool_call_id,
-        requested_responder_type=body.requested_responder_type,
-        title=body.title,
-        description=body.description,
+    new = from_body(
+        NewInputRequest,
+        body,
         fields=bounded("fields", form.check_fields(body.fields), most),
         expires_at=moment_ms("expires_at", body.expires_at),
         metadata=bounded("metadata", json_object(body.metadata), most),
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
-        lambda idempotency: commands.create(*scoped(call), new, proof, idempotency), _answer(201, call)
+        lambda record: commands.create(*scoped(call), new, proof, record), _answer(201, call)
     )
 
 
@@ -202,10 +199,6 @@ async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
     query = call.query
     found = await commands.page(*scoped(call), query.status, query.cursor, query.limit)
     return numbered(query, fitted(found, lambda one: view(one, call.app)))
-
-
-def _named(call: Call[Any, Any]) -> tuple[str, str]:
-    return call.path["conversation_id"], call.path["input_request_id"]
 
 
 @routes.route("GET", _REQUEST, answer=InputRequestView, errors=LOOKUP)
@@ -231,16 +224,14 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     values = call.body.values
     bounded("values", call.raw, limits.input_response_bytes_max)
     return await call.idempotent(
-        lambda idempotency: commands.respond(*named(call), values, idempotency), _answer(201, call)
+        lambda record: commands.respond(*named(call), values, record), _answer(201, call)
     )
 
 
 @routes.route("POST", _REQUEST + "/cancel", answer=InputRequestView, errors=_WRITE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Cancel an input request: the run resumes with an error as the result."""
-    return await call.idempotent(
-        lambda idempotency: commands.cancel(*named(call), idempotency), _answer(200, call)
-    )
+    return await call.idempotent(lambda record: commands.cancel(*named(call), record), _answer(200, call))
 
 
 class SecretValues(msgspec.Struct, frozen=True):

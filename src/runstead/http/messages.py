@@ -13,7 +13,7 @@ from runstead.core.conversations.conversation import MessageRun, Role, StoredMes
 from runstead.core.conversations.projection import MessageStatus
 from runstead.core.identity.principal import for_reading
 from runstead.http.answers import answer_of
-from runstead.http.arguments import scoped
+from runstead.http.arguments import from_body, scoped
 from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -124,15 +124,10 @@ async def add(call: Call[AddMessage, Nothing]) -> Reply:
     for index, part in enumerate(body.parts):
         if not isinstance(part.get("type"), str):
             raise invalid(f"Object missing required field `type` - at `$.parts[{index}]`")
-    new = commands.NewMessage(
-        parts=msgspec.json.encode(body.parts),
-        parent_id=body.parent_id,
-        idempotency_key=body.idempotency_key,
-        metadata=json_object(body.metadata),
-    )
+    parts, metadata = msgspec.json.encode(body.parts), json_object(body.metadata)
+    new = from_body(commands.NewMessage, body, parts=parts, metadata=metadata)
     return await call.idempotent(
-        lambda idempotency: commands.add(*scoped(call), new, idempotency),
-        lambda stored: Reply(201, view(stored)),
+        lambda record: commands.add(*scoped(call), new, record), lambda stored: Reply(201, view(stored))
     )
 
 

@@ -102,16 +102,7 @@ def _position(price: Price) -> tuple[str, str]:
 @routes.route("PUT", _PRICES, body=PutPrice, answer=PriceAnswer, errors=(*CHANGE, "PRICE_LIMIT_REACHED"))
 async def put(call: Call[PutPrice, Nothing]) -> Reply:
     """Set the price of a model. Earlier usage is reported at the new price too. Needs the scope admin."""
-    body = call.body
-    price = await commands.put(
-        *scoped(call),
-        body.provider,
-        body.model,
-        input=body.input,
-        output=body.output,
-        cached=body.cached,
-        reasoning=body.reasoning,
-    )
+    price = await commands.put(*scoped(call), **msgspec.structs.asdict(call.body))
     return Reply(200, PriceAnswer(_view(price)))
 
 

@@ -8,11 +8,10 @@ from msgspec import Meta
 
 from runstead.commands import projects as commands
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
 from runstead.http.answers import answer_of, list_of
-from runstead.http.arguments import named, scoped
+from runstead.http.arguments import from_body, named, scoped, set_members
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time, rows_after
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -81,14 +80,12 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
     secret = new_key()
     shown = secret if call.principal.kind == "api_key" else None
 
-    def answer(project: Project) -> Reply:
-        return Reply(201, view_of(CreatedProject, project, api_key=shown))
-
-    async def command(idempotency: IdempotencyRecord | None) -> Project:
-        body = call.body
-        return await commands.create(call.app, call.principal, body.slug, body.name, secret, idempotency)
-
-    reply = await call.idempotent(command, answer, secret=shown)
+    body = call.body
+    reply = await call.idempotent(
+        lambda record: commands.create(call.app, call.principal, body.slug, body.name, secret, record),
+        lambda project: Reply(201, view_of(CreatedProject, project, api_key=shown)),
+        secret=shown,
+    )
     call.forget_credentials()  # its creator may use it at once
     return reply
 
@@ -144,16 +141,11 @@ class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
 @routes.route("PATCH", _PROJECT, body=ChangeProject, answer=ProjectView, errors=CHANGE)
 async def change(call: Call[ChangeProject, Nothing]) -> Reply:
     """Change a project's settings: at once on this replica, within two seconds on others."""
-
-    async def command(idempotency: IdempotencyRecord | None) -> Project:
-        return await commands.change(
-            *scoped(call),
-            require_attempt=call.body.require_attempt,
-            search_values=call.body.search_values,
-            idempotency=idempotency,
-        )
-
-    reply = await call.idempotent(command, lambda project: Reply(200, view(project)))
+    changes = msgspec.structs.asdict(call.body)
+    reply = await call.idempotent(
+        lambda record: commands.change(*scoped(call), **changes, idempotency=record),
+        lambda project: Reply(200, view(project)),
+    )
     call.forget_credentials()
     return reply
 
@@ -219,20 +211,15 @@ def key_view(key: ApiKey) -> KeyView:
 async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     """Create an API key for the project."""
     body, secret = call.body, new_key()
-    new = commands.NewKey(
-        secret,
-        frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
-        name=body.name,
+    new = from_body(
+        commands.NewKey,
+        body,
+        secret=secret,
+        scopes=frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
         expires_at=moment_ms("expires_at", body.expires_at),
-        requests_per_minute=body.requests_per_minute,
-        runs_per_minute=body.runs_per_minute,
     )
-
-    async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
-        return await commands.create_key(*scoped(call), new, idempotency)
-
     return await call.idempotent(
-        command,
+        lambda record: commands.create_key(*scoped(call), new, record),
         lambda key: Reply(201, view_of(CreatedKey, key, scopes=sorted(key.scopes), key=secret)),
         secret=secret,
     )
@@ -254,13 +241,11 @@ async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
 
     A key cannot change its own.
     """
-    given = msgspec.structs.asdict(call.body).items()
-    changes = {name: value for name, value in given if value is not msgspec.UNSET}
-
-    async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
-        return await commands.change_key(*named(call), changes, idempotency)
-
-    reply = await call.idempotent(command, lambda key: Reply(200, key_view(key)))
+    changes = set_members(call.body)
+    reply = await call.idempotent(
+        lambda record: commands.change_key(*named(call), changes, record),
+        lambda key: Reply(200, key_view(key)),
+    )
     call.forget_credentials()
     return reply
 
@@ -301,11 +286,10 @@ def member_view(member: Member) -> MemberView:
 async def put_member(call: Call[PutMember, Nothing]) -> Reply:
     """Add a member, or change a member's role."""
     body = call.body
-
-    async def command(idempotency: IdempotencyRecord | None) -> Member:
-        return await commands.put_member(*scoped(call), body.user_id, body.role, idempotency)
-
-    reply = await call.idempotent(command, lambda member: Reply(201, member_view(member)))
+    reply = await call.idempotent(
+        lambda record: commands.put_member(*scoped(call), body.user_id, body.role, record),
+        lambda member: Reply(201, member_view(member)),
+    )
     call.forget_credentials()
     return reply
 

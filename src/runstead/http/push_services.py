@@ -9,7 +9,7 @@ from runstead.commands import push_services as commands
 from runstead.core import limits
 from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
 from runstead.http.answers import answer_of, list_of
-from runstead.http.arguments import scoped
+from runstead.http.arguments import from_body, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -114,22 +114,15 @@ _WRITE = ("NOT_FOUND", "TOO_MANY_PUSH_SERVICES", "STORE_BUSY", "STORE_UNAVAILABL
 async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
     """Register a push service, or update the one with the same `service_key` in its scope."""
     body, most = call.body, limits.push_service_value_bytes_max
-    new = commands.NewService(
-        service_name=body.service_name,
-        service_key=body.service_key,
-        scope_kind=body.scope_kind,
-        base_url=body.base_url,
-        invoke_url=body.invoke_url,
+    new = from_body(
+        commands.NewService,
+        body,
         project=body.project_id,
-        agent_id=body.agent_id,
-        version=body.version,
-        runtime=body.runtime,
-        region=body.region,
         capabilities=bounded("capabilities", json_object(body.capabilities), most),
         metadata=bounded("metadata", json_object(body.metadata), most),
     )
     return await call.idempotent(
-        lambda idempotency: commands.register(call.app, call.principal, new, idempotency),
+        lambda record: commands.register(call.app, call.principal, new, record),
         lambda service: _answer(service, 201),
     )
 
@@ -140,7 +133,7 @@ async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
 
     A silent service becomes active again; a disabled one stays disabled.
     """
-    return await call.idempotent(lambda idempotency: commands.heartbeat(*scoped(call), idempotency), _answer)
+    return await call.idempotent(lambda record: commands.heartbeat(*scoped(call), record), _answer)
 
 
 class OfProject(CursorQuery, frozen=True, kw_only=True):

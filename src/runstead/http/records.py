@@ -18,7 +18,7 @@ from runstead.http.framework.values import Text, json_object
 from runstead.http.framework.views import view_of
 from runstead.http.run_view import RunView, run_view
 from runstead.http.runs import MISSING, InProject
-from runstead.http.waits import RunAnswer
+from runstead.http.waits import RunAnswer, run_answer
 
 routes = Routes("Runs")
 
@@ -36,10 +36,7 @@ async def pause(call: Call[Nothing, InProject]) -> Reply:
     A worker that holds the run loses its lease, which does not count as a failed attempt. Pausing a paused
     run changes nothing.
     """
-    return await call.idempotent(
-        lambda idempotency: commands.pause(*on_run(call), idempotency),
-        lambda written: Reply(200, RunAnswer(run_view(written.run))),
-    )
+    return await call.idempotent(lambda record: commands.pause(*on_run(call), record), run_answer)
 
 
 class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +88,7 @@ async def update(call: Call[UpdateRun, InProject]) -> Reply:
     if call.body.labels is not msgspec.UNSET:
         names["labels"] = json_object(call.body.labels or None)
     return await call.idempotent(
-        lambda idempotency: commands.rename(*on_run(call), names, if_match, idempotency),
+        lambda record: commands.rename(*on_run(call), names, if_match, record),
         lambda written: Reply(200, run_view(written.run)),
     )
 

@@ -172,13 +172,10 @@ ScheduleAnswer = answer_of("ScheduleAnswer", schedule=ScheduleView)
 )
 async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
     """Create a schedule."""
-    new, ref = new_schedule(call.body), call.path["project"]
-
-    def answer(created: Schedule) -> Reply:
-        return Reply(201, ScheduleAnswer(view(created, created.created_at)))
-
+    new = new_schedule(call.body)
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer
+        lambda record: commands.create(*scoped(call), new, record),
+        lambda schedule: Reply(201, ScheduleAnswer(view(schedule, schedule.created_at))),
     )
 
 
@@ -319,9 +316,7 @@ async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     def answer(changed: Schedule) -> Reply:
         return Reply(200, ScheduleAnswer(view(changed, max(now, changed.updated_at))))
 
-    return await call.idempotent(
-        lambda idempotency: commands.change(*named(call), wanted, idempotency), answer
-    )
+    return await call.idempotent(lambda record: commands.change(*named(call), wanted, record), answer)
 
 
 @routes.route("DELETE", _SCHEDULE, answer=ScheduleAnswer, errors=(*CHANGE, "SCHEDULE_FROM_SOURCE"))
@@ -382,6 +377,5 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
         return Reply(201, ScheduleRun(run.run_id, run.uid, path["schedule_id"]))
 
     return await call.idempotent(
-        lambda idempotency: commands.run(*named(call), body.idempotency_key, body.run_name, idempotency),
-        answer,
+        lambda record: commands.run(*named(call), body.idempotency_key, body.run_name, record), answer
     )

@@ -54,6 +54,6 @@ async def put_session(call: Call[PutSession, Nothing]) -> Reply:
         metadata=json_object(body.metadata),
     )
     return await call.idempotent(
-        lambda idempotency: commands.put_session(*named(call), session, fence(call), idempotency),
+        lambda record: commands.put_session(*named(call), session, fence(call), record),
         lambda stored: Reply(200, SessionAnswer(session_view(stored))),
     )

@@ -64,7 +64,7 @@ async def send(call: Call[SendSignal, InProject]) -> Reply:
         taken = signal.taken_at is not None
         return Reply(202, SignalAnswer(sent, delivered=taken, duplicate=written.transition.duplicate))
 
-    return await call.idempotent(lambda idempotency: commands.send(*on_run(call), new, idempotency), answer)
+    return await call.idempotent(lambda record: commands.send(*on_run(call), new, record), answer)
 
 
 class SignalsQuery(InProject, frozen=True, kw_only=True):

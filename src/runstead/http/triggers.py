@@ -11,7 +11,7 @@ from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
 from runstead.http.answers import answer_of, list_of
-from runstead.http.arguments import named, scoped
+from runstead.http.arguments import from_body, named, scoped
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -132,15 +132,13 @@ def view(trigger: Trigger) -> TriggerView:
 
 
 def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
-    return commands.NewTrigger(
-        target=body.target,
+    return from_body(
+        commands.NewTrigger,
+        body,
         token=token,
-        name=body.name,
         config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
-        secret=body.secret,
         conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
         flow=flow_of(body.unique, body.debounce, body.concurrency_key),
-        event=body.event,
     )
 
 
@@ -155,14 +153,12 @@ def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
 )
 async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     """Create a trigger. Its token is shown only in this answer."""
-    ref, token = call.path["project"], new_token()
+    token = new_token()
     new = new_trigger(call.body, token)
-
-    def answer(created: Trigger) -> Reply:
-        return Reply(201, CreatedTrigger(view(created), token))
-
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer, token
+        lambda record: commands.create(*scoped(call), new, record),
+        lambda trigger: Reply(201, CreatedTrigger(view(trigger), token)),
+        token,
     )
 
 
@@ -178,8 +174,7 @@ async def page(call: Call[Nothing, CursorQuery]) -> Reply:
 @routes.route("GET", _TRIGGER, answer=TriggerView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a trigger."""
-    found = await commands.get(*named(call))
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
 @routes.route("PATCH", _TRIGGER, body=UpdateTrigger, answer=TriggerAnswer, errors=CHANGE)
@@ -187,8 +182,8 @@ async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename, enable or disable a trigger, or let other events start its runs."""
     body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            *named(call), name=body.name, enabled=body.enabled, event=body.event, idempotency=idempotency
+        lambda record: commands.change(
+            *named(call), name=body.name, enabled=body.enabled, event=body.event, idempotency=record
         ),
         lambda trigger: Reply(200, TriggerAnswer(view(trigger))),
     )
@@ -209,7 +204,7 @@ async def rotate(call: Call[Nothing, Nothing]) -> Reply:
     """Replace a trigger's token. The old token is refused at once."""
     token = new_token()
     return await call.idempotent(
-        lambda idempotency: commands.change(*named(call), token=token, idempotency=idempotency),
+        lambda record: commands.change(*named(call), token=token, idempotency=record),
         lambda trigger: Reply(200, CreatedTrigger(view(trigger), token)),
         token,
     )
@@ -252,9 +247,7 @@ async def fire(call: Call[Nothing, Nothing]) -> Reply:
     def payload() -> bytes | None:
         if kind == FORM:
             return _form(call.raw)
-        if not call.raw:
-            return None
-        return json_value(decode_body(call.raw, msgspec.Raw))
+        return json_value(decode_body(call.raw, msgspec.Raw)) if call.raw else None
 
     request = commands.TriggerRequest(
         token=call.path["token"], raw=call.raw, header=call.header, payload=payload

@@ -11,7 +11,7 @@ from runstead.core.errors import invalid_at
 from runstead.core.runs.event_match import Match, check_match
 from runstead.core.runs.signal import AwaitedEvent, Signal, SignalName
 from runstead.http.answers import answer_of
-from runstead.http.arguments import on_run
+from runstead.http.arguments import from_body, on_run
 from runstead.http.framework.endpoint import Call, Reply, Routes
 from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
 from runstead.http.framework.views import Json
@@ -53,17 +53,13 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
     body = call.body
     if body.type == "tool_result" and body.tool_call_id is None:
         raise invalid_at("$.tool_call_id", "missing", "A tool_result needs a tool_call_id")
-    request = commands.Resume(
-        type=body.type, tool_call_id=body.tool_call_id, result=body.result, is_error=body.is_error
-    )
+    request = from_body(commands.Resume, body)
 
     def answer(written: Written) -> Reply:
         duplicate = {"duplicate": True} if written.transition.duplicate else {}
         return Reply(200, {"accepted": True, **duplicate})
 
-    return await call.idempotent(
-        lambda idempotency: commands.resume(*on_run(call), request, idempotency), answer
-    )
+    return await call.idempotent(lambda record: commands.resume(*on_run(call), request, record), answer)
 
 
 class OpenEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +106,10 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
 RunAnswer = answer_of("RunAnswer", run=RunView)
 
 
+def run_answer(written: Written) -> Reply:
+    return Reply(200, RunAnswer(run_view(written.run)))
+
+
 class TakenSignal(msgspec.Struct, frozen=True):
     id: str
     name: str
@@ -134,20 +134,17 @@ class WaitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 async def wait(call: Call[WaitRun, InProject]) -> Reply:
     """Let a run wait until a resume. It cannot be claimed meanwhile."""
     body = call.body
-    new = waiting.Wait(
-        reason=body.reason,
-        tool_call_id=body.tool_call_id,
-        tool_name=body.tool_name,
+    new = from_body(
+        waiting.Wait,
+        body,
         resume_at=moment_ms("resume_at", body.resume_at),
         expires_at=moment_ms("expires_at", body.expires_at),
-        awaited_run_id=body.awaited_run_id,
         approvals=tuple(body.open_approvals),
         events=_awaited(body),
-        release=body.release,
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
-        lambda idempotency: waiting.wait(*on_run(call), new, proof, idempotency),
+        lambda record: waiting.wait(*on_run(call), new, proof, record),
         lambda written: Reply(200, WaitAnswer(run_view(written.run), _taken(written.transition.signal))),
     )
 
@@ -178,9 +175,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
     """Renew the lease of the current attempt. On 409 ATTEMPT_SUPERSEDED, the worker must stop."""
-    proof = fence(call, call.body.attempt)
-    lease_s = call.body.lease_duration_seconds
+    proof, lease_s = fence(call, call.body.attempt), call.body.lease_duration_seconds
     return await call.idempotent(
-        lambda idempotency: commands.heartbeat(*on_run(call), lease_s, proof, idempotency),
-        lambda written: Reply(200, RunAnswer(run_view(written.run))),
+        lambda record: commands.heartbeat(*on_run(call), lease_s, proof, record), run_answer
     )

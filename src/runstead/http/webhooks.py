@@ -154,24 +154,13 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
 )
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     """Create a webhook. Its secret is shown only in this answer."""
-    body, ref = call.body, call.path["project"]
-    secret = commands.new_secret() if body.secret is None else body.secret
-
-    def answer(created: Webhook) -> Reply:
-        return Reply(201, CreatedWebhook(view(created), secret))
-
+    body, secret = call.body, call.body.secret or commands.new_secret()
+    body_format = body.format or "standard"
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app,
-            call.principal,
-            ref,
-            body.url,
-            body.events,
-            secret,
-            idempotency,
-            body_format=body.format or "standard",
+        lambda record: commands.create(
+            *scoped(call), body.url, body.events, secret, record, body_format=body_format
         ),
-        answer,
+        lambda webhook: Reply(201, CreatedWebhook(view(webhook), secret)),
         secret,
     )
 
@@ -186,8 +175,7 @@ async def page(call: Call[Nothing, Nothing]) -> Reply:
 @routes.route("GET", _WEBHOOK, answer=WebhookView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a webhook."""
-    found = await commands.get(*named(call))
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
 @routes.route("PATCH", _WEBHOOK, body=UpdateWebhook, answer=WebhookAnswer, errors=CHANGE)
@@ -195,8 +183,8 @@ async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change a webhook's URL or events, enable or disable it."""
     body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            *named(call), url=body.url, events=body.events, enabled=body.enabled, idempotency=idempotency
+        lambda record: commands.change(
+            *named(call), url=body.url, events=body.events, enabled=body.enabled, idempotency=record
         ),
         lambda webhook: Reply(200, WebhookAnswer(view(webhook))),
     )
@@ -215,9 +203,9 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 @routes.route("POST", _WEBHOOK + "/rotate", body=RotateWebhook, answer=CreatedWebhook, errors=_WRITE_SECRET)
 async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     """Replace a webhook's secret. For 24 hours, deliveries are also signed with the old secret."""
-    secret = commands.new_secret() if call.body.secret is None else call.body.secret
+    secret = call.body.secret or commands.new_secret()
     return await call.idempotent(
-        lambda idempotency: commands.rotate(*named(call), secret, idempotency),
+        lambda record: commands.rotate(*named(call), secret, record),
         lambda webhook: Reply(200, CreatedWebhook(view(webhook), secret)),
         secret,
     )
@@ -228,10 +216,11 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send a `webhook.test` event. The list of deliveries shows its outcome."""
-    return await call.idempotent(
-        lambda idempotency: commands.send_test(*named(call), idempotency),
-        lambda delivery: Reply(202, DeliveryAnswer(delivery_view(delivery))),
-    )
+    return await call.idempotent(lambda record: commands.send_test(*named(call), record), _queued)
+
+
+def _queued(delivery: Delivery) -> Reply:
+    return Reply(202, DeliveryAnswer(delivery_view(delivery)))
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,8 +249,7 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
 )
 async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
     """Send a delivery again under the same id, whatever its status."""
-    path = call.path
+    delivery_id = call.path["delivery_id"]
     return await call.idempotent(
-        lambda idempotency: commands.redeliver(*named(call), path["delivery_id"], idempotency),
-        lambda pair: Reply(202, DeliveryAnswer(delivery_view(pair[1]))),
+        lambda record: commands.redeliver(*named(call), delivery_id, record), lambda pair: _queued(pair[1])
     )

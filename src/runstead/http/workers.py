@@ -15,7 +15,7 @@ from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
 from runstead.http.answers import answer_of, page_of
-from runstead.http.arguments import named, scoped
+from runstead.http.arguments import from_body, named, scoped
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_name, to_cursor
@@ -120,17 +120,14 @@ class Registered(msgspec.Struct, frozen=True):
 async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
     """Register a worker, or find the registered one. The answer holds a token for it."""
     body, token = call.body, commands.new_token()
-    new = commands.Registration(
-        implementation_kind=body.implementation_kind,
-        worker_key=body.worker_key,
-        display_name=body.display_name,
-        implementation_display_name=body.implementation_display_name,
+    new = from_body(
+        commands.Registration,
+        body,
         metadata=bounded("metadata", json_object(body.metadata), limits.worker_metadata_bytes_max),
         targets=None if body.targets is None else _definitions(body.targets),
-        version=body.version,
     )
     return await call.idempotent(
-        lambda idempotency: commands.register(*scoped(call), new, token, idempotency),
+        lambda record: commands.register(*scoped(call), new, token, record),
         lambda worker: Reply(201, Registered(view(worker), token)),
         secret=token,
     )
@@ -149,13 +146,7 @@ def _definitions(targets: Sequence[RegisterTarget]) -> list[TargetDefinition]:
             )
             for name in ("input_schema", "output_schema")
         }
-        found[each.target] = TargetDefinition(
-            target=each.target,
-            description=each.description,
-            version=each.version,
-            validate_input=each.validate_input,
-            **schemas,
-        )
+        found[each.target] = from_body(TargetDefinition, each, **schemas)
     return list(found.values())
 
 
@@ -213,7 +204,7 @@ async def versions(call: Call[Nothing, Nothing]) -> Reply:
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the worker is alive."""
     return await call.idempotent(
-        lambda idempotency: commands.heartbeat(*scoped(call), idempotency),
+        lambda record: commands.heartbeat(*scoped(call), record),
         lambda worker: Reply(200, Registered(view(worker), None)),
     )
 
@@ -311,14 +302,9 @@ async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     proof = fence(call, call.body.attempt, call.principal.worker_id)
     held = proof.holds_lease
     lease_s = call.body.lease_duration_seconds
-    worker_id, run_id = call.path["worker_id"], call.path["run_id"]
     return await call.idempotent(
-        lambda idempotency: commands.renew(
-            call.app, call.principal, worker_id, run_id, lease_s, proof, idempotency
-        ),
-        lambda renewed: Reply(
-            200, Renewed(None if renewed is None else worker_run(*renewed, holds_lease=held))
-        ),
+        lambda record: commands.renew(*named(call), lease_s, proof, record),
+        lambda renewed: Reply(200, Renewed(renewed and worker_run(*renewed, holds_lease=held))),
     )
 
 
@@ -349,8 +335,6 @@ async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
     proof = fence(call, body.attempt)
     error = json_value(body.error)
     return await call.idempotent(
-        lambda idempotency: commands.release(
-            *named(call), error, body.retry_after_seconds, proof, idempotency
-        ),
+        lambda record: commands.release(*named(call), error, body.retry_after_seconds, proof, record),
         lambda written: Reply(200, Released(worker_run(written.run, holds_lease=False))),
     )
