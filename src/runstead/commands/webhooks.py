@@ -88,9 +88,9 @@ async def change(
     ref: str,
     webhook_id: str,
     *,
-    url: str | None,
-    events: Sequence[str] | None,
-    enabled: bool | None,
+    url: str | None = None,
+    events: Sequence[str] | None = None,
+    enabled: bool | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Webhook:
     """Change the members that are not None. Pending deliveries go to the new URL.

@@ -24,8 +24,8 @@ def scoped(call: Call[Any, Any]) -> tuple[App, Principal, str]:
 
 
 def named(call: Call[Any, Any]) -> tuple[App, Principal, str, str]:
-    """The app, the caller, and both names in the path."""
-    first, second = call.path.values()
+    """The app, the caller, and the first two names in the path, such as the project and the alert."""
+    first, second, *_ = call.path.values()
     return call.app, call.principal, first, second
 
 

@@ -19,6 +19,8 @@ from runstead.web.framework.request import PageRequest, to
 
 pages = Pages()
 
+_ALERTS: Final = "/projects/{project}/alerts"
+_ALERT: Final = _ALERTS + "/{alert_id}"
 rows_shown: Final = 50
 NUMBERS: Final = ("threshold", "window_seconds", "min_runs", "for_seconds", "repeat_seconds")
 LABELS: Final = {kind: KINDS[kind].label for kind in get_args(AlertKind)}
@@ -46,13 +48,13 @@ async def for_admins(request: PageRequest, project: Project) -> Response:
 
 async def _hooks(request: PageRequest, project: Project) -> list[tuple[str, str]]:
     """(id, URL) of the webhooks that a rule may name."""
-    found = await webhooks.page(request.app, request.principal, project.id)
+    found = await webhooks.page(*request.caller, project.id)
     return [(one.id, one.url) for one in found]
 
 
 async def _listing(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     values: dict[str, Any] = {
-        "alerts": await commands.page(request.app, request.principal, project.id),
+        "alerts": await commands.page(*request.caller, project.id),
         "labels": LABELS,
         "shown": format_value,
         "now": now_ms(),
@@ -68,7 +70,7 @@ async def _listing(request: PageRequest, project: Project, refused: Error | None
     )
 
 
-@pages.get("/projects/{project}/alerts")
+@pages.get(_ALERTS)
 async def index(request: PageRequest) -> Response:
     project = await request.project()
     return await (_listing if request.may("admin", project) else for_admins)(request, project)
@@ -84,46 +86,43 @@ def _sent(form: Fields) -> dict[str, Any]:
     return sent
 
 
-@pages.post("/projects/{project}/alerts")
-async def create(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
+@pages.change(_ALERTS, to=_ALERTS)
+async def create(request: PageRequest, project: Project) -> str | Response:
+    form = request.form
     try:
         named = {name: form.one(name) for name in ("kind", "target", "schedule_id")}
         body = body_of(CreateAlert, FIELD_ERRORS, **named, **_sent(form))
         await idempotent(
             request,
-            lambda idempotency: commands.create(
-                request.app, request.principal, project.id, body.kind, members(body), idempotency
-            ),
+            lambda record: commands.create(*request.caller, project.id, body.kind, members(body), record),
         )
     except Error as refused:
         if not request.may("admin", project):
             raise
         return await _listing(request, project, refused)
-    return request.redirect_with_flash("The alert rule was created.", to("projects", project.slug, "alerts"))
+    return "The alert rule was created."
 
 
-@pages.get("/projects/{project}/alerts/{alert_id}")
+@pages.get(_ALERT)
 async def show(request: PageRequest) -> Response:
     project = await request.project()
     return await (_show if request.may("admin", project) else for_admins)(request, project)
 
 
 async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
-    alert = await commands.get(request.app, request.principal, project.id, request.path["alert_id"])
+    alert = await commands.get(*request.caller, project.id, request.path["alert_id"])
     cursor = request.query.seq("cursor")
-    found = await commands.history(
-        request.app, request.principal, project.id, alert.id, rows_shown + 1, cursor
-    )
+    found = await commands.history(*request.caller, project.id, alert.id, rows_shown + 1, cursor)
     rows = found[:rows_shown]
-    place = ("projects", project.slug, "alerts", alert.id)
     return await request.form_page(
         "alerts/page.html",
         refused,
         project=project,
         alert=alert,
         rows=rows,
-        following=to(*place, cursor=rows[-1].seq) if len(found) > rows_shown else None,
+        following=to("projects", project.slug, "alerts", alert.id, cursor=rows[-1].seq)
+        if len(found) > rows_shown
+        else None,
         hooks=await _hooks(request, project),
         labels=LABELS,
         shown=format_value,
@@ -132,70 +131,54 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     )
 
 
-def _address(request: PageRequest, project: Project) -> str:
-    return to("projects", project.slug, "alerts", request.path["alert_id"])
-
-
-@pages.post("/projects/{project}/alerts/{alert_id}")
-async def change(request: PageRequest) -> Response:
-    project, sent = await request.project(), _sent(request.form)
+@pages.change(_ALERT, to=_ALERT)
+async def change(request: PageRequest, project: Project) -> str | Response:
+    sent = _sent(request.form)
     try:
         body = body_of(UpdateAlert, FIELD_ERRORS, **sent)
         changes = members(body) | ({} if sent["webhook_id"] else {"webhook_id": None})
-        await commands.change(request.app, request.principal, project.id, request.path["alert_id"], changes)
+        await commands.change(*request.caller, project.id, request.path["alert_id"], changes)
     except Error as refused:
         if refused.code != "INVALID_REQUEST":
             raise
         return await _show(request, project, refused)
-    return request.redirect_with_flash("The alert rule was changed.", _address(request, project))
+    return "The alert rule was changed."
 
 
-async def _enable(request: PageRequest, *, enabled: bool) -> Response:
-    project = await request.project()
-    await commands.change(
-        request.app, request.principal, project.id, request.path["alert_id"], {}, enabled=enabled
-    )
-    flash = f"The alert rule was {'enabled' if enabled else 'disabled'}."
-    return request.redirect_with_flash(flash, _address(request, project))
+@pages.change(_ALERT + "/enable", to=_ALERT)
+async def enable(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.caller, project.id, request.path["alert_id"], {}, enabled=True)
+    return "The alert rule was enabled."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/enable")
-async def enable(request: PageRequest) -> Response:
-    return await _enable(request, enabled=True)
+@pages.change(_ALERT + "/disable", to=_ALERT)
+async def disable(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.caller, project.id, request.path["alert_id"], {}, enabled=False)
+    return "The alert rule was disabled."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/disable")
-async def disable(request: PageRequest) -> Response:
-    return await _enable(request, enabled=False)
-
-
-@pages.post("/projects/{project}/alerts/{alert_id}/mute")
-async def mute(request: PageRequest) -> Response:
-    project, chosen = await request.project(), request.form.one("seconds")
+@pages.change(_ALERT + "/mute", to=_ALERT)
+async def mute(request: PageRequest, project: Project) -> str:
+    chosen = request.form.one("seconds")
     seconds = next((one for one in MUTES if str(one) == chosen), 0)
     until = now_ms() + seconds * 1000 if seconds else None
-    await commands.mute(request.app, request.principal, project.id, request.path["alert_id"], until)
-    flash = f"The alert rule is muted {MUTES[seconds]}. Its history goes on."
-    return request.redirect_with_flash(flash, _address(request, project))
+    await commands.mute(*request.caller, project.id, request.path["alert_id"], until)
+    return f"The alert rule is muted {MUTES[seconds]}. Its history goes on."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/unmute")
-async def unmute(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.unmute(request.app, request.principal, project.id, request.path["alert_id"])
-    return request.redirect_with_flash("The alert rule sends messages again.", _address(request, project))
+@pages.change(_ALERT + "/unmute", to=_ALERT)
+async def unmute(request: PageRequest, project: Project) -> str:
+    await commands.unmute(*request.caller, project.id, request.path["alert_id"])
+    return "The alert rule sends messages again."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/test")
-async def test(request: PageRequest) -> Response:
-    project = await request.project()
-    sent = await commands.send_test(request.app, request.principal, project.id, request.path["alert_id"])
-    flash = f"A test message was queued for {len(sent)} webhook{'' if len(sent) == 1 else 's'}."
-    return request.redirect_with_flash(flash, _address(request, project))
+@pages.change(_ALERT + "/test", to=_ALERT)
+async def test(request: PageRequest, project: Project) -> str:
+    sent = await commands.send_test(*request.caller, project.id, request.path["alert_id"])
+    return f"A test message was queued for {len(sent)} webhook{'' if len(sent) == 1 else 's'}."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/delete")
-async def delete(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.delete(request.app, request.principal, project.id, request.path["alert_id"])
-    return request.redirect_with_flash("The alert rule was deleted.", to("projects", project.slug, "alerts"))
+@pages.change(_ALERT + "/delete", to=_ALERTS)
+async def delete(request: PageRequest, project: Project) -> str:
+    await commands.delete(*request.caller, project.id, request.path["alert_id"])
+    return "The alert rule was deleted."

@@ -94,7 +94,7 @@ def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
 async def index(request: PageRequest) -> Response:
     project = await request.project()
     before = _before(request.query.one("before"))
-    found = await commands.page(request.app, request.principal, project.id, rows_shown, before)
+    found = await commands.page(*request.caller, project.id, rows_shown, before)
     following = found.rows[-1].seq if found.more else None
     return await request.page(
         "batches/listing.html",
@@ -137,7 +137,7 @@ async def show(request: PageRequest) -> Response:
 
 async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> ListPage[Run]:
     query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown, omit=OMITTABLE - {"error"})
-    return await runs.page(request.app, request.principal, project.id, query)
+    return await runs.page(*request.caller, project.id, query)
 
 
 @pages.get("/projects/{project}/batches/{batch_id}/live")
@@ -177,7 +177,7 @@ async def cancel(request: PageRequest) -> Response:
     if len(reason) > limits.error_message_chars_max:
         most = limits.error_message_chars_max
         raise Error("INVALID_REQUEST", f"A reason has at most {most:,} characters")
-    changed = await commands.cancel(request.app, request.principal, project.id, batch.id, reason or None)
+    changed = await commands.cancel(*request.caller, project.id, batch.id, reason or None)
     flash = (
         "The batch was cancelled." if changed.accepted else f"The batch is already {changed.batch.status}."
     )
@@ -191,8 +191,8 @@ async def retry(request: PageRequest) -> Response:
     cancelled = request.form.one("cancelled") == "1"
     made = await idempotent(
         request,
-        lambda idempotency: commands.retry(
-            request.app, request.principal, project.id, batch.id, cancelled=cancelled, idempotency=idempotency
+        lambda record: commands.retry(
+            *request.caller, project.id, batch.id, cancelled=cancelled, idempotency=record
         ),
     )
     if made is None:
@@ -205,4 +205,4 @@ async def retry(request: PageRequest) -> Response:
 
 async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Batch]:
     project = await request.project(scope)
-    return project, await commands.get(request.app, request.principal, project.id, request.path["batch_id"])
+    return project, await commands.get(*request.caller, project.id, request.path["batch_id"])

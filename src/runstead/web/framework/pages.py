@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
-from runstead.web.framework.request import PageRequest
+from runstead.core.identity.principal import Scope
+from runstead.core.identity.project import Project
+from runstead.web.framework.request import PageRequest, at
 
 Handler = Callable[[PageRequest], Awaitable[Response]]
+Change = Callable[[PageRequest, Project], Awaitable[str | Response]]
 
 
 class Page(NamedTuple):
@@ -27,6 +30,26 @@ class Pages:
 
     def post(self, path: str) -> Callable[[Handler], Handler]:
         return self._register("POST", path)
+
+    def change(self, path: str, *, to: str, scope: Scope = Scope.RUNS_READ) -> Callable[[Change], Change]:
+        """Register a form of a project, in which the caller needs the scope.
+
+        The function makes the change and returns its message, which the page at the path `to` shows. It returns a
+        response instead where another page follows, such as that of a refused form.
+        """
+
+        def register(make: Change) -> Change:
+            async def respond(request: PageRequest) -> Response:
+                project = await request.project(scope)
+                made = await make(request, project)
+                if isinstance(made, str):
+                    return request.redirect_with_flash(made, at(to, request, project))
+                return made
+
+            self._register("POST", path)(respond)
+            return make
+
+        return register
 
     def _register(self, method: str, path: str) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:

@@ -65,6 +65,11 @@ class PageRequest:
         self.secret = secret
 
     @property
+    def caller(self) -> tuple[App, Principal]:
+        """The first arguments of a command: `commands.get(*request.caller, project.id)`."""
+        return self.app, self.principal
+
+    @property
     def by_htmx(self) -> bool:
         """Whether htmx requests a part of a page."""
         return header(self.headers, b"hx-request") == "true"
@@ -152,6 +157,12 @@ class PageRequest:
             secure=self.origin.startswith("https:"),
         )
         return response
+
+
+def at(path: str, request: PageRequest, project: Project) -> str:
+    """The address at the path of a page, such as `/projects/{project}/runs`, with the names of the request's path."""
+    names = request.path | {"project": project.slug}
+    return "/ui" + path.format_map({name: quote(value, safe=":@") for name, value in names.items()})
 
 
 def to(*parts: str, **query: Any) -> str:

@@ -29,7 +29,7 @@ async def ask(request: PageRequest) -> Response:
     project = await request.project(Scope.RUNS_WRITE)
     filters = exact_filters_of(request.query)
     most = limits.bulk_runs_max
-    count = await commands.count(request.app, request.principal, project.id, filters.query())
+    count = await commands.count(*request.caller, project.id, filters.query())
     return await request.page(
         "runs/bulk.html",
         project=project,
@@ -54,10 +54,7 @@ async def begin(request: PageRequest) -> Response:
         shown_filter=msgspec.json.encode(_shown(filters)),
         from_step=from_step or None,
     )
-    job = await idempotent(
-        request,
-        lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),
-    )
+    job = await idempotent(request, lambda record: commands.create(*request.caller, project.id, new, record))
     if job is None:
         return request.redirect_with_flash(
             "The job was begun when the form was first sent.", filters.address(project.slug)
@@ -68,7 +65,7 @@ async def begin(request: PageRequest) -> Response:
 @pages.get(f"{_PATH}/{{job_id}}")
 async def show(request: PageRequest) -> Response:
     project = await request.project()
-    job = await commands.get(request.app, request.principal, project.id, request.path["job_id"])
+    job = await commands.get(*request.caller, project.id, request.path["job_id"])
     return await request.page(
         "runs/bulk_job.html",
         project=project,
@@ -83,7 +80,7 @@ async def show(request: PageRequest) -> Response:
 @pages.post(f"{_PATH}/{{job_id}}/cancel")
 async def cancel(request: PageRequest) -> Response:
     project = await request.project(Scope.RUNS_WRITE)
-    job = await commands.cancel(request.app, request.principal, project.id, request.path["job_id"])
+    job = await commands.cancel(*request.caller, project.id, request.path["job_id"])
     flash = "The job was stopped." if job.status == "cancelled" else "The job had already ended."
     return request.redirect_with_flash(flash, _address(project, job.id))
 

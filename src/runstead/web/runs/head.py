@@ -229,9 +229,7 @@ class RecentEvents:
         """Read the latest events of a run that has not ended."""
         if run.terminal or run.latest_event_id == 0:
             return
-        _, found = await events.before(
-            request.app, request.principal, named, run.latest_event_id + 1, _recent, (CUSTOM,)
-        )
+        _, found = await events.before(*request.caller, named, run.latest_event_id + 1, _recent, (CUSTOM,))
         for event in found:
             self.add(event)
 
@@ -241,9 +239,7 @@ class RecentEvents:
             return Question()
         if run.waiting_input_id is not None and run.conversation_id is not None:
             try:
-                found = await inputs.get(
-                    request.app, request.principal, run.conversation_id, run.waiting_input_id
-                )
+                found = await inputs.get(*request.caller, run.conversation_id, run.waiting_input_id)
             except Error:  # answered or deleted meanwhile
                 return Question()
             return Question(input_request=found) if found.status == "open" else Question()
@@ -256,9 +252,7 @@ class RecentEvents:
 
 async def _arguments(request: PageRequest, named: RunRef, run: Run) -> str:
     types = ("TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_CHUNK")
-    _, found = await events.before(
-        request.app, request.principal, named, run.latest_event_id + 1, _recent, types
-    )
+    _, found = await events.before(*request.caller, named, run.latest_event_id + 1, _recent, types)
     text = ""
     for event in found:
         payload = members_of(event)

@@ -54,7 +54,7 @@ async def load_run(request: PageRequest) -> RunPage:
     """The run in the path. NOT_FOUND, FORBIDDEN."""
     project = await request.project()
     named = RunRef(request.path["run_id"], project=project.id)
-    return RunPage(project, named, await runs.get(request.app, request.principal, named))
+    return RunPage(project, named, await runs.get(*request.caller, named))
 
 
 def run_address(project: Project, run_id: str, *more: str, **query: Any) -> str:
@@ -132,10 +132,10 @@ async def show(request: PageRequest) -> Response:
 @pages.get("/runs/{run_id}")
 async def find(request: PageRequest) -> Response:
     """Redirect to the page of a run whose project the address does not name: `runstead open` prints such addresses."""
-    run = await runs.get(request.app, request.principal, RunRef(request.path["run_id"]))
+    run = await runs.get(*request.caller, RunRef(request.path["run_id"]))
     if run.project_id is None:
         raise not_found("Page")
-    project = await locate.project(request.app, request.principal, Scope.RUNS_READ, run.project_id)
+    project = await locate.project(*request.caller, Scope.RUNS_READ, run.project_id)
     return RedirectResponse(run_address(project, run.run_id), 303)
 
 

@@ -97,7 +97,7 @@ class TimelineView(View):
 
     async def read(self, run: Run) -> None:
         await self._read_family(run)
-        app, principal, after = self.request.app, self.request.principal, self._after
+        app, principal, after = *self.request.caller, self._after
         for _ in range(_pages_max):
             _, found, more = await events.page(app, principal, self.named, after, 500, timeline.TYPES)
             for event in found:
@@ -187,12 +187,7 @@ class OverviewView(TimelineView):
         await self._read_family(run)
         self._timeline = timeline.Timeline(self.bars_limit)
         _, found = await events.before(
-            self.request.app,
-            self.request.principal,
-            self.named,
-            run.latest_event_id + 1,
-            events_in_overview,
-            timeline.TYPES,
+            *self.request.caller, self.named, run.latest_event_id + 1, events_in_overview, timeline.TYPES
         )
         for event in found:
             self._timeline.add(event)
@@ -209,11 +204,11 @@ class OverviewView(TimelineView):
 
     async def _read_compensations(self, run: Run) -> None:
         if not run.terminal and len(self._compensations) != (run.compensations or 0):
-            _, found = await compensations.of_run(self.request.app, self.request.principal, self.named)
+            _, found = await compensations.of_run(*self.request.caller, self.named)
             self._compensations = found[::-1]
 
     async def _read_values(self) -> None:
-        self._named_values = await values.of_run(self.request.app, self.request.principal, self.named)
+        self._named_values = await values.of_run(*self.request.caller, self.named)
 
     def values(self) -> dict[str, Any]:
         bars = self._timeline.bars(self._run, self._attempts, self._children)
@@ -240,7 +235,7 @@ class TranscriptView(View):
 
     async def read(self, run: Run) -> None:
         """Read the latest events, or those from the event `since`, at which the open page starts."""
-        app, principal, latest = self.request.app, self.request.principal, run.latest_event_id
+        app, principal, latest = *self.request.caller, run.latest_event_id
         found: list[Event] = []
         if self._since:
             after = self._since - 1
@@ -296,9 +291,7 @@ class LogView(View):
             return
         before, event_pages = run.latest_event_id + 1, []
         for _ in range(_pages_max):
-            _, found = await events.before(
-                self.request.app, self.request.principal, self.named, before, 500, log_lines.TYPES
-            )
+            _, found = await events.before(*self.request.caller, self.named, before, 500, log_lines.TYPES)
             if not found:
                 break
             event_pages.append(found)
@@ -345,7 +338,7 @@ class EventsView(View):
         if query.one("from") == "end":
             self._after = max(run.latest_event_id - rows_shown, 0)
         _, self._found, self._more = await events.page(
-            self.request.app, self.request.principal, self.named, self._after, rows_shown, self._types
+            *self.request.caller, self.named, self._after, rows_shown, self._types
         )
 
     def values(self) -> dict[str, Any]:
@@ -372,7 +365,7 @@ class TreeView(View):
     async def read(self, run: Run) -> None:
         self._run = run
         page = SeqPage(limits.tree_rows_max, omit=OMITTABLE)
-        self._family = (await runs.tree(self.request.app, self.request.principal, self.named, page)).rows
+        self._family = (await runs.tree(*self.request.caller, self.named, page)).rows
 
     async def apply(self, update: RunUpdate) -> None:
         await self.read(update.run)

@@ -28,7 +28,7 @@ class Rate(NamedTuple):
 @pages.get("/system")
 async def index(request: PageRequest) -> Response:
     try:
-        system = await commands.get(request.app, request.principal)
+        system = await commands.get(*request.caller)
     except Error as refused:
         if refused.code != "FORBIDDEN":
             raise

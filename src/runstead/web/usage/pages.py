@@ -87,20 +87,18 @@ def _by(request: PageRequest) -> By:
 async def _reports(
     request: PageRequest, project: Project, period: Period, ways: tuple[By, ...]
 ) -> list[UsageReport]:
-    return await commands.reports(
-        request.app, request.principal, project.id, period.since, period.until, ways
-    )
+    return await commands.reports(*request.caller, project.id, period.since, period.until, ways)
 
 
 async def _names(request: PageRequest, project: Project, by: By) -> dict[str, str]:
     """Names of keys and schedules, by id, that the principal may see."""
     if by == "schedule":
-        found = await schedules.without_config(request.app, request.principal, project.id)
+        found = await schedules.without_config(*request.caller, project.id)
         return {one.id: one.name for one in found}
     if by != "key" or not request.may("admin", project):
         return {}
-    keys = await projects.keys(request.app, request.principal, project.id)
-    members = await projects.members(request.app, request.principal, project.id)
+    keys = await projects.keys(*request.caller, project.id)
+    members = await projects.members(*request.caller, project.id)
     named = {user_uuid(one.user_id): one.user_id for one in members}
     return named | {one.id: one.name or one.prefix for one in keys}
 
@@ -137,8 +135,7 @@ async def put(request: PageRequest) -> Response:
     try:
         amounts = _amounts(values)
         await price_commands.put(
-            request.app,
-            request.principal,
+            *request.caller,
             project.id,
             values["provider"],
             values["model"],
@@ -173,7 +170,7 @@ def _amounts(values: dict[str, str]) -> dict[str, int | None]:
 async def delete(request: PageRequest) -> Response:
     project = await request.project(Scope.ADMIN)
     provider, model = request.form.one("provider"), request.form.one("model")
-    await price_commands.delete(request.app, request.principal, project.id, provider, model)
+    await price_commands.delete(*request.caller, project.id, provider, model)
     return request.redirect_with_flash(
         "The price was deleted.", to("projects", project.slug, "usage", "prices")
     )
@@ -192,7 +189,7 @@ async def _prices(
             name: refusal.message if message in ("not a name", "out of range") else message
             for name, message in errors.items()
         }
-    found = await price_commands.page(request.app, request.principal, project.id)
+    found = await price_commands.page(*request.caller, project.id)
     if refusal is None:
         named = (values["provider"], values["model"])
         values |= next((_form_values(one) for one in found if (one.provider, one.model) == named), {})
