@@ -11,6 +11,7 @@ from runstead.core.alerts.alert import Alert, AlertKind
 from runstead.core.clock import now_ms
 from runstead.http.answers import answer_of, page_of
 from runstead.http.arguments import named, scoped, set_members
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -33,20 +34,11 @@ _Threshold = Annotated[
     ),
 ]
 _Window = Annotated[
-    int,
-    Meta(
-        ge=limits.alert_window_s_min, le=limits.alert_window_s_max, description="The period that is measured."
-    ),
+    int, between(limits.alert_window_s_min, limits.alert_window_s_max, "The period that is measured.")
 ]
-_Runs = Annotated[
-    int, Meta(ge=1, le=limits.integer_max, description="A failure rate of fewer runs never fires.")
-]
-_For = Annotated[
-    int, Meta(ge=0, le=86_400, description="How long the value must be over or under the threshold.")
-]
-_Repeat = Annotated[
-    int, Meta(ge=0, le=7 * 86_400, description="While it fires, it sends again after this time. 0: never.")
-]
+_Runs = Annotated[int, between(1, limits.integer_max, "A failure rate of fewer runs never fires.")]
+_For = Annotated[int, between(0, 86_400, "How long the value must be over or under the threshold.")]
+_Repeat = Annotated[int, between(0, 7 * 86_400, "While it fires, it sends again after this time. 0: never.")]
 
 
 class CreateAlert(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
 from runstead.core.errors import Error, invalid_at
 from runstead.http.answers import page_of
 from runstead.http.arguments import named, scoped
+from runstead.http.bounds import text
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
@@ -60,12 +61,7 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _Target = Annotated[
-    str,
-    Meta(
-        max_length=limits.target_chars_max,
-        pattern=WORK_TARGET,
-        description="`task:<id>` or `workflow:<id>`.",
-    ),
+    str, text(limits.target_chars_max, "`task:<id>` or `workflow:<id>`.", pattern=WORK_TARGET)
 ]
 
 

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import budgets as commands
 from runstead.commands.app import App
@@ -24,10 +23,11 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
 from runstead.http.answers import answer_of
 from runstead.http.arguments import named, on_run, scoped
+from runstead.http.bounds import line
 from runstead.http.budget_bodies import AlertAt, BudgetLimit, limit_members
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import NO_CONTROLS, Name
+from runstead.http.framework.values import Name
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.runs import MISSING, InProject
 from runstead.ports.store import BudgetState
@@ -46,17 +46,7 @@ class BudgetScope(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kind: ScopeKind
-    value: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=limits.label_key_chars_max + 1 + limits.label_value_chars_max,
-                pattern=NO_CONTROLS,
-            ),
-        ]
-        | None
-    ) = None
+    value: Annotated[str, line(limits.label_key_chars_max + 1 + limits.label_value_chars_max)] | None = None
 
 
 class CreateBudget(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import compensations as commands
 from runstead.core import limits
@@ -11,6 +10,7 @@ from runstead.core.runs.compensation import Compensation, compensation_run_id
 from runstead.core.runs.run import Run
 from runstead.http.answers import answer_of
 from runstead.http.arguments import on_run
+from runstead.http.bounds import text
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import (
@@ -36,7 +36,7 @@ class RegisterCompensation(msgspec.Struct, frozen=True, kw_only=True):
     A repeat with the same `idempotency_key` registers nothing, and its config and input are dropped.
     """
 
-    target: Annotated[str, Meta(max_length=limits.target_chars_max, pattern=WORK_TARGET)]
+    target: Annotated[str, text(limits.target_chars_max, pattern=WORK_TARGET)]
     config: JsonObject | None = None
     input: JsonValue = msgspec.UNSET
     title: Text | None = None

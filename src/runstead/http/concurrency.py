@@ -12,6 +12,7 @@ from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.core.queue.rate import Rate, Unit
 from runstead.http.answers import answer_of
 from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import between
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -22,7 +23,7 @@ routes = Routes("Concurrency")
 _LIMITS = "/projects/{project}/concurrency-limits"
 
 
-Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
+Most = Annotated[int, between(0, limits.running_max)]
 
 
 class RateBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +32,8 @@ class RateBody(msgspec.Struct, frozen=True, kw_only=True):
     used. A rate of runs has a limit of 1,000,000 at most.
     """
 
-    limit: Annotated[int, Meta(ge=1, le=limits.rate_tokens_max)]
-    period_seconds: Annotated[int, Meta(ge=1, le=limits.rate_period_s_max)]
+    limit: Annotated[int, between(1, limits.rate_tokens_max)]
+    period_seconds: Annotated[int, between(1, limits.rate_period_s_max)]
     per_key: bool = False
     unit: Unit = "runs"
 

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import conversations as commands, runs
 from runstead.core import limits
@@ -17,12 +16,12 @@ from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import OMITTABLE
 from runstead.http.answers import page_of
 from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import text
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted, paged
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
-    NO_NUL,
     Count,
     JsonObject,
     Name,
@@ -41,7 +40,7 @@ _RUN = _CONVERSATION + "/runs/{run_id}"
 
 
 ShownStatus = Literal["active", "archived"]
-_Title = Annotated[str, Meta(max_length=limits.conversation_title_chars_max, pattern=NO_NUL)]
+_Title = Annotated[str, text(limits.conversation_title_chars_max)]
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,11 +186,9 @@ class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     title: _Title | msgspec.UnsetType | None = msgspec.UNSET
-    summary: (
-        Annotated[str, Meta(max_length=limits.conversation_summary_chars_max, pattern=NO_NUL)]
-        | msgspec.UnsetType
-        | None
-    ) = msgspec.UNSET
+    summary: Annotated[str, text(limits.conversation_summary_chars_max)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
     status: ShownStatus | msgspec.UnsetType = msgspec.UNSET
     project_id: Name | msgspec.UnsetType = msgspec.UNSET
 

@@ -15,6 +15,7 @@ from runstead.core.identity.principal import for_reading
 from runstead.core.runs.event import Event, Source
 from runstead.core.runs.event_types import EVENT_TYPES, EventType
 from runstead.http.answers import answer_of, page_of
+from runstead.http.bounds import between
 from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import from_cursor, to_cursor
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -117,7 +118,7 @@ class WhichEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventRange(WhichEvents, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=limits.event_rows_max)] = limits.event_rows_default
+    limit: Annotated[int, between(1, limits.event_rows_max)] = limits.event_rows_default
 
 
 class EventRangeInProject(EventRange, frozen=True, kw_only=True):

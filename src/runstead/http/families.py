@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import runs as commands
 from runstead.core import limits
@@ -12,6 +11,7 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Attempt, attempts_of
 from runstead.http.answers import list_of
 from runstead.http.arguments import on_run
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import Count, PageInfo
@@ -46,11 +46,11 @@ class _FamilyQuery(InProject, frozen=True, kw_only=True):
 
 
 class ChildrenQuery(_FamilyQuery, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=limits.children_rows_max)] | None = None
+    limit: Annotated[int, between(1, limits.children_rows_max)] | None = None
 
 
 class TreeQuery(_FamilyQuery, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=limits.tree_rows_max)] | None = None
+    limit: Annotated[int, between(1, limits.tree_rows_max)] | None = None
 
 
 def _asked(query: ChildrenQuery | TreeQuery, rows_max: int) -> tuple[tuple[str, ...], SeqPage]:

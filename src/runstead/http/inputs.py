@@ -15,13 +15,12 @@ from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputStatus, ResponderType
 from runstead.http.answers import page_of
 from runstead.http.arguments import from_body, named, on_run, scoped
+from runstead.http.bounds import line, text
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.problems import LOOKUP
 from runstead.http.framework.values import (
-    NO_CONTROLS,
-    NO_NUL,
     JsonObject,
     Moment,
     Positive,
@@ -46,15 +45,11 @@ class CreateInputRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A form for a person or a service to fill in. At `expires_at` the run fails (WAIT_EXPIRED)."""
 
     run_id: RunId
-    tool_call_id: Annotated[
-        str, Meta(min_length=1, max_length=limits.tool_call_id_chars_max, pattern=NO_CONTROLS)
-    ]
+    tool_call_id: Annotated[str, line(limits.tool_call_id_chars_max)]
     kind: Literal["form"]
     requested_responder_type: ResponderType
-    title: Annotated[str, Meta(max_length=limits.input_title_chars_max, pattern=NO_NUL)]
-    description: (
-        Annotated[str, Meta(max_length=limits.input_description_chars_max, pattern=NO_NUL)] | None
-    ) = None
+    title: Annotated[str, text(limits.input_title_chars_max)]
+    description: Annotated[str, text(limits.input_description_chars_max)] | None = None
     fields: Annotated[list[form.FormField], Meta(min_length=1, max_length=limits.input_fields_max)]
     expires_at: Moment | None = None
     metadata: JsonObject | None = None

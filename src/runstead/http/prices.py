@@ -13,6 +13,7 @@ from runstead.core.usage.report import By, Group
 from runstead.core.usage.rollup import QUARTER
 from runstead.http.answers import answer_of, list_of
 from runstead.http.arguments import scoped
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_name, rows_after
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -26,12 +27,7 @@ _PRICES = "/projects/{project}/prices"
 
 _period_ms_default = 30 * 86_400_000
 Rate = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=limits.price_max,
-        description="Millionths of your currency per million tokens: 2500000 is 2.50.",
-    ),
+    int, between(0, limits.price_max, "Millionths of your currency per million tokens: 2500000 is 2.50.")
 ]
 
 

@@ -12,6 +12,7 @@ from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
 from runstead.http.answers import answer_of, list_of
 from runstead.http.arguments import from_body, named, scoped, set_members
+from runstead.http.bounds import between, line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time, rows_after
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -27,13 +28,7 @@ _MEMBERS = _PROJECT + "/members"
 
 
 Slug = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=limits.slug_chars_max,
-        pattern=SLUG,
-        description="Lower-case letters, digits and inner hyphens.",
-    ),
+    str, line(limits.slug_chars_max, "Lower-case letters, digits and inner hyphens.", pattern=SLUG)
 ]
 
 
@@ -151,12 +146,7 @@ async def change(call: Call[ChangeProject, Nothing]) -> Reply:
 
 
 _PerMinute = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=limits.quota_max,
-        description="At each process of the server. A burst may use the whole minute.",
-    ),
+    int, between(1, limits.quota_max, "At each process of the server. A burst may use the whole minute.")
 ]
 
 

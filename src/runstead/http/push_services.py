@@ -3,17 +3,17 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import push_services as commands
 from runstead.core import limits
 from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
 from runstead.http.answers import answer_of, list_of
 from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, bounded, json_object
+from runstead.http.framework.values import JsonObject, Name, bounded, json_object
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Push services")
@@ -21,14 +21,12 @@ routes = Routes("Push services")
 _SERVICES = "/agent-runtimes/push-services"
 _SERVICE = _SERVICES + "/{service_id}"
 
-Label = Annotated[str, Meta(min_length=1, max_length=limits.push_service_name_chars_max, pattern=NO_CONTROLS)]
+Label = Annotated[str, line(limits.push_service_name_chars_max)]
 Url = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=limits.push_service_url_chars_max,
-        pattern=NO_CONTROLS,
-        description="http or https, without user name, password and fragment. Its host must be public, unless the server "
+    line(
+        limits.push_service_url_chars_max,
+        "http or https, without user name, password and fragment. Its host must be public, unless the server "
         "is configured to allow others.",
     ),
 ]

@@ -10,6 +10,7 @@ from runstead.commands.quotas import QuotaUse
 from runstead.core.identity.quota import BOUNDS
 from runstead.http.answers import answer_of
 from runstead.http.arguments import scoped
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
 
@@ -19,7 +20,7 @@ _QUOTA = "/projects/{project}/quota"
 
 
 def _number(name: str) -> Meta:
-    return Meta(ge=1, le=BOUNDS[name])
+    return between(1, BOUNDS[name])
 
 
 class PutQuota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

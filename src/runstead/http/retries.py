@@ -3,25 +3,23 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import retry as commands
 from runstead.core import limits
 from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import line
 from runstead.http.create_bodies import JsonValue, Labels
 from runstead.http.framework.endpoint import Call, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Text, bounded, json_object, json_value
+from runstead.http.framework.values import JsonObject, Text, bounded, json_object, json_value
 from runstead.http.runs import MISSING, Created, InProject, created
 
 routes = Routes("Runs")
 
 FromStep = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=limits.step_id_chars_max,
-        pattern=NO_CONTROLS,
-        description="The id of a step, as in `stepId` of its STEP_STARTED event. `failed`: the step that failed the run,"
+    line(
+        limits.step_id_chars_max,
+        "The id of a step, as in `stepId` of its STEP_STARTED event. `failed`: the step that failed the run,"
         " or else the first one without a result.",
     ),
 ]

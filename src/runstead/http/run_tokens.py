@@ -3,12 +3,12 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import run_tokens as commands
 from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.http.arguments import scoped
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.views import Timestamp
 from runstead.http.runs import MISSING, InProject
@@ -48,7 +48,7 @@ async def child_token(call: Call[Nothing, InProject]) -> Reply:
 class CreateAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     """With `family`, the token also reads the run's descendants."""
 
-    expires_in_seconds: Annotated[int, Meta(ge=1, le=limits.run_token_s)]
+    expires_in_seconds: Annotated[int, between(1, limits.run_token_s)]
     family: bool = False
 
 
@@ -85,7 +85,7 @@ async def access_token(call: Call[CreateAccessToken, InProject]) -> Reply:
 
 
 class CreateConversationToken(msgspec.Struct, frozen=True, kw_only=True):
-    expires_in_seconds: Annotated[int, Meta(ge=1, le=limits.run_token_s)]
+    expires_in_seconds: Annotated[int, between(1, limits.run_token_s)]
 
 
 @routes.route(

@@ -21,14 +21,13 @@ from runstead.core.schedules.schedule import (
 )
 from runstead.http.answers import answer_of
 from runstead.http.arguments import named, scoped
+from runstead.http.bounds import between, line, text
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, debounce_of, unique_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     END,
-    NO_CONTROLS,
-    NO_NUL,
     IdempotencyKey,
     JsonObject as Object,
     Moment,
@@ -51,12 +50,7 @@ _SCHEDULE = _SCHEDULES + "/{schedule_id}"
 
 _TargetId = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=limits.target_chars_max - len("workflow:"),
-        pattern=NO_CONTROLS,
-        description="Without its kind: `inventory`, not `task:inventory`.",
-    ),
+    line(limits.target_chars_max - len("workflow:"), "Without its kind: `inventory`, not `task:inventory`."),
 ]
 _Cron = Annotated[
     str,
@@ -76,15 +70,10 @@ _Zone = Annotated[
         extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{END}"},
     ),
 ]
-_Timeout = Annotated[int, Meta(ge=1, le=limits.timeout_s_max)]
-_Backoff = Annotated[int, Meta(ge=0, le=limits.backoff_limit_max)]
+_Timeout = Annotated[int, between(1, limits.timeout_s_max)]
+_Backoff = Annotated[int, between(0, limits.backoff_limit_max)]
 _Staleness = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=limits.staleness_s_max,
-        description="The age of the last success after which `health` is `stale`.",
-    ),
+    int, between(1, limits.staleness_s_max, "The age of the last success after which `health` is `stale`.")
 ]
 
 
@@ -243,9 +232,7 @@ class UpdateSchedule(msgspec.Struct, frozen=True, kw_only=True):
     unique: UniqueBody | _Unset | None = msgspec.UNSET
     debounce: DebounceBody | _Unset | None = msgspec.UNSET
     status: Literal["active", "paused"] | _Unset = msgspec.UNSET
-    paused_reason: (
-        Annotated[str, Meta(max_length=limits.schedule_reason_chars_max, pattern=NO_NUL)] | _Unset | None
-    ) = msgspec.UNSET
+    paused_reason: Annotated[str, text(limits.schedule_reason_chars_max)] | _Unset | None = msgspec.UNSET
 
 
 _PLAIN = (
@@ -327,7 +314,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 
 
 class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
-    count: Annotated[int, Meta(ge=1, le=limits.upcoming_times_max)] = limits.upcoming_times_default
+    count: Annotated[int, between(1, limits.upcoming_times_max)] = limits.upcoming_times_default
 
 
 class UpcomingTimes(msgspec.Struct, frozen=True):

@@ -4,15 +4,15 @@ import uuid
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import workers as commands
 from runstead.core import limits
 from runstead.core.queue.worker import Session, SessionStatus
 from runstead.http.answers import answer_of
 from runstead.http.arguments import named
+from runstead.http.bounds import line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, json_object
+from runstead.http.framework.values import JsonObject, json_object
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import SessionView, session_view
 
@@ -22,9 +22,7 @@ routes = Routes("Workers")
 class PutSession(msgspec.Struct, frozen=True, kw_only=True):
     """The worker's own identifier of its work on the run."""
 
-    session_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.session_key_chars_max, pattern=NO_CONTROLS)
-    ]
+    session_key: Annotated[str, line(limits.session_key_chars_max)]
     status: SessionStatus = "active"
     metadata: JsonObject | None = None
 

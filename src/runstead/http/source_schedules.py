@@ -9,8 +9,9 @@ from runstead.commands import source_schedules as commands
 from runstead.commands.schedules import health_time
 from runstead.core import limits
 from runstead.http.arguments import scoped
+from runstead.http.bounds import line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, Name
+from runstead.http.framework.values import Name
 from runstead.http.schedule_view import ScheduleView, view
 from runstead.http.schedules import CreateSchedule, new_schedule
 
@@ -24,14 +25,8 @@ class SourceSchedule(CreateSchedule, frozen=True, kw_only=True, omit_defaults=Tr
     """
 
     source_trigger_id: Name
-    source_path: (
-        Annotated[str, Meta(min_length=1, max_length=limits.source_path_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
-    source_hash: (
-        Annotated[str, Meta(min_length=1, max_length=limits.source_hash_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
+    source_path: Annotated[str, line(limits.source_path_chars_max)] | None = None
+    source_hash: Annotated[str, line(limits.source_hash_chars_max)] | None = None
 
 
 class SyncSourceSchedules(msgspec.Struct, frozen=True, kw_only=True):

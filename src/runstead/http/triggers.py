@@ -12,6 +12,7 @@ from runstead.core.errors import invalid_at
 from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
 from runstead.http.answers import answer_of, list_of
 from runstead.http.arguments import from_body, named, scoped
+from runstead.http.bounds import text
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -39,10 +40,10 @@ FORM: Final = "application/x-www-form-urlencoded"
 _fields_max: Final = 1_000
 _Target = Annotated[
     str,
-    Meta(
-        max_length=limits.target_chars_max,
+    text(
+        limits.target_chars_max,
+        "`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
         pattern=ANY_TARGET,
-        description="`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
     ),
 ]
 

@@ -11,6 +11,7 @@ from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.answers import answer_of, page_of
 from runstead.http.arguments import named, scoped
+from runstead.http.bounds import text
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -36,14 +37,7 @@ WebhookEvent: TypeAlias = Literal[
 """`*` and the event types of `core.webhooks.event.EVENT_TYPES`."""
 _Url = Annotated[str, Meta(min_length=1, max_length=limits.webhook_url_chars_max)]
 _Events = Annotated[list[WebhookEvent], Meta(min_length=1, max_length=32)]
-_Secret = Annotated[
-    str,
-    Meta(
-        max_length=128,
-        pattern=SECRET,
-        description="`whsec_` and the base64 of 24 to 64 random bytes.",
-    ),
-]
+_Secret = Annotated[str, text(128, "`whsec_` and the base64 of 24 to 64 random bytes.", pattern=SECRET)]
 _WRITE_SECRET = (*CHANGE, "ENCRYPTION_KEY_MISSING")
 
 

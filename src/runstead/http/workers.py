@@ -16,14 +16,13 @@ from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
 from runstead.http.answers import answer_of, page_of
 from runstead.http.arguments import from_body, named, scoped
+from runstead.http.bounds import between, line, text
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_name, to_cursor
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     DOTTED_WORD,
-    NO_CONTROLS,
-    NO_NUL,
     WORD,
     JsonObject,
     LeaseSeconds,
@@ -46,7 +45,7 @@ _PROJECT = "/agent-workers/projects/{project}"
 _WORKER = "/agent-workers/workers/{worker_id}"
 _RUN = _WORKER + "/runs/{run_id}"
 
-_Version = Annotated[str, Meta(min_length=1, max_length=limits.worker_version_chars_max, pattern=NO_CONTROLS)]
+_Version = Annotated[str, line(limits.worker_version_chars_max)]
 
 
 class RegisterTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +55,10 @@ class RegisterTarget(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     target: Target
-    description: (
-        Annotated[str, Meta(max_length=limits.target_description_chars_max, pattern=NO_NUL)] | None
-    ) = None
+    description: Annotated[str, text(limits.target_description_chars_max)] | None = None
     input_schema: JsonObject | None = None
     output_schema: JsonObject | None = None
-    version: Annotated[str, Meta(max_length=limits.target_version_chars_max, pattern=NO_NUL)] | None = None
+    version: Annotated[str, text(limits.target_version_chars_max)] | None = None
     validate_input: bool = False
 
 
@@ -72,13 +69,8 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
     those that it registered before; without them, these stay.
     """
 
-    implementation_kind: Annotated[
-        str,
-        Meta(min_length=1, max_length=limits.implementation_kind_chars_max, pattern=WORD),
-    ]
-    worker_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.worker_key_chars_max, pattern=DOTTED_WORD)
-    ]
+    implementation_kind: Annotated[str, line(limits.implementation_kind_chars_max, pattern=WORD)]
+    worker_key: Annotated[str, line(limits.worker_key_chars_max, pattern=DOTTED_WORD)]
     implementation_display_name: Text | None = None
     display_name: Text | None = None
     metadata: JsonObject | None = None
@@ -238,8 +230,8 @@ class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
     lease_duration_seconds: LeaseSeconds = limits.lease_s_default
     kinds: Annotated[list[Kind], Meta(max_length=4)] | None = None
     targets: Annotated[list[Target], Meta(max_length=100)] | None = None
-    wait_seconds: Annotated[int, Meta(ge=0, le=limits.claim_wait_s_max)] = 0
-    max_runs: Annotated[int, Meta(ge=1, le=limits.claim_runs_max)] | None = None
+    wait_seconds: Annotated[int, between(0, limits.claim_wait_s_max)] = 0
+    max_runs: Annotated[int, between(1, limits.claim_runs_max)] | None = None
     version: _Version | None = None
     pinned_targets: Annotated[list[Target], Meta(max_length=100)] | None = None
 
@@ -315,7 +307,7 @@ class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     error: JsonValue = msgspec.UNSET
-    retry_after_seconds: Annotated[int, Meta(ge=0, le=limits.retry_after_s_max)] | None = None
+    retry_after_seconds: Annotated[int, between(0, limits.retry_after_s_max)] | None = None
     attempt: Positive | None = None
 
 
