@@ -49,9 +49,8 @@ COLUMNS: Final = (
 )
 
 
-@pages.get("/projects/{project}/audit")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/audit")
+async def index(request: PageRequest, project: Project) -> Response:
     if not request.may(Scope.AUDIT_READ, project):
         return await request.page("access/audit.html", project=project, may_read=False, status=403)
     values, refused = _values(request), None
@@ -78,10 +77,9 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/audit.csv")
-async def download(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/audit.csv", scope=Scope.AUDIT_READ)
+async def download(request: PageRequest, project: Project) -> Response:
     """All entries that match the filters, as CSV (RFC 4180)."""
-    project = await request.project(Scope.AUDIT_READ)
     query = replace(audit_query(_filters(_values(request))), limit=limits.audit_csv_page_rows)
     first = await commands.page(*request.caller, project.id, query)
 

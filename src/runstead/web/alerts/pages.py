@@ -70,9 +70,8 @@ async def _listing(request: PageRequest, project: Project, refused: Error | None
     )
 
 
-@pages.get(_ALERTS)
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_ALERTS)
+async def index(request: PageRequest, project: Project) -> Response:
     return await (_listing if request.may("admin", project) else for_admins)(request, project)
 
 
@@ -103,9 +102,8 @@ async def create(request: PageRequest, project: Project) -> str | Response:
     return "The alert rule was created."
 
 
-@pages.get(_ALERT)
-async def show(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_ALERT)
+async def show(request: PageRequest, project: Project) -> Response:
     return await (_show if request.may("admin", project) else for_admins)(request, project)
 
 

@@ -90,9 +90,8 @@ def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
     return eta.time_left_ms(batch.total - batch.active, batch.total, now, batch.started_at)
 
 
-@pages.get("/projects/{project}/batches")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/batches")
+async def index(request: PageRequest, project: Project) -> Response:
     before = _before(request.query.one("before"))
     found = await commands.page(*request.caller, project.id, rows_shown, before)
     following = found.rows[-1].seq if found.more else None

@@ -10,6 +10,7 @@ from runstead.core.identity.project import Project
 from runstead.web.framework.request import PageRequest, at
 
 Handler = Callable[[PageRequest], Awaitable[Response]]
+Show = Callable[[PageRequest, Project], Awaitable[Response]]
 Change = Callable[[PageRequest, Project], Awaitable[str | Response]]
 
 
@@ -30,6 +31,18 @@ class Pages:
 
     def post(self, path: str) -> Callable[[Handler], Handler]:
         return self._register("POST", path)
+
+    def show(self, path: str, *, scope: Scope = Scope.RUNS_READ) -> Callable[[Show], Show]:
+        """Register a page of a project, in which the caller needs the scope."""
+
+        def register(show: Show) -> Show:
+            async def respond(request: PageRequest) -> Response:
+                return await show(request, await request.project(scope))
+
+            self._register("GET", path)(respond)
+            return show
+
+        return register
 
     def change(self, path: str, *, to: str, scope: Scope = Scope.RUNS_READ) -> Callable[[Change], Change]:
         """Register a form of a project, in which the caller needs the scope.

@@ -23,10 +23,9 @@ _PATH: Final = "/projects/{project}/list/bulk"
 _TITLES: Final[dict[BulkAction, str]] = {"cancel": "Cancel", "retry": "Retry", "delete": "Delete"}
 
 
-@pages.get(_PATH)
-async def ask(request: PageRequest) -> Response:
+@pages.show(_PATH, scope=Scope.RUNS_WRITE)
+async def ask(request: PageRequest, project: Project) -> Response:
     """Show how many runs match, and what can be done with all of them."""
-    project = await request.project(Scope.RUNS_WRITE)
     filters = exact_filters_of(request.query)
     most = limits.bulk_runs_max
     count = await commands.count(*request.caller, project.id, filters.query())
@@ -62,9 +61,8 @@ async def begin(request: PageRequest) -> Response:
     return request.redirect_with_flash("The job has begun.", _address(project, job.id))
 
 
-@pages.get(f"{_PATH}/{{job_id}}")
-async def show(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(f"{_PATH}/{{job_id}}")
+async def show(request: PageRequest, project: Project) -> Response:
     job = await commands.get(*request.caller, project.id, request.path["job_id"])
     return await request.page(
         "runs/bulk_job.html",

@@ -6,6 +6,7 @@ from starlette.responses import RedirectResponse, Response
 
 from runstead.commands import projects, runs as commands, saved_views, seq_bounds
 from runstead.core.errors import not_found
+from runstead.core.identity.project import Project
 from runstead.core.runs.run import RunStatus
 from runstead.http.run_pages import to_cursor
 from runstead.web.framework import live
@@ -29,9 +30,8 @@ async def home(request: PageRequest) -> Response:
     return RedirectResponse(to("projects", found[0].slug, "runs"), 303)
 
 
-@pages.get("/projects/{project}/runs")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/runs")
+async def index(request: PageRequest, project: Project) -> Response:
     if request.by_htmx:
         return await choices(request, project)
     filters, cursor = filters_of(request.query), request.query.one("cursor")
@@ -63,10 +63,9 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/list/live")
-async def live_rows(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/list/live")
+async def live_rows(request: PageRequest, project: Project) -> Response:
     """Stream the changes of the newest rows that match the filters."""
-    project = await request.project()
     last = header(request.headers, b"last-event-id") or request.query.one("seen")
     return live.stream(request, project, follow(request, project, filters_of(request.query), last))
 

@@ -66,10 +66,9 @@ async def choices(request: PageRequest, project: Project) -> Response:
     )
 
 
-@pages.get("/projects/{project}/list/new")
-async def blank(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/list/new", scope=Scope.RUNS_WRITE)
+async def blank(request: PageRequest, project: Project) -> Response:
     """An empty form, or one with the values of another run (`like`)."""
-    project = await request.project(Scope.RUNS_WRITE)
     like = await _like(request, project, request.query.one("like"))
     values = new_run.BLANK | {"target": request.query.one("target")}
     if like is not None:

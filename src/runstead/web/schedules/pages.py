@@ -80,9 +80,8 @@ def in_zone(at_ms: int, timezone: str) -> str:
     )
 
 
-@pages.get(_SCHEDULES)
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_SCHEDULES)
+async def index(request: PageRequest, project: Project) -> Response:
     q, state = request.query.one("q")[:200], request.query.one("state")
     found = await commands.without_config(*request.caller, project.id)
     now = await commands.health_time(request.app, found)
@@ -105,10 +104,9 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get(_SCHEDULES + "/new")
-async def blank(request: PageRequest) -> Response:
+@pages.show(_SCHEDULES + "/new", scope=Scope.RUNS_WRITE)
+async def blank(request: PageRequest, project: Project) -> Response:
     """An empty form, or one with the values of another schedule (`like`)."""
-    project = await request.project(Scope.RUNS_WRITE)
     values, like = form.BLANK, request.query.one("like")
     if like:
         model = await commands.get(*request.caller, project.id, like)

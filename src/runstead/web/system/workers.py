@@ -19,9 +19,8 @@ held_shown: Final = 5  # of each worker; the number of the others is shown
 _SILENT: Final = {"online": False, "offline": True}
 
 
-@pages.get(_WORKERS)
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_WORKERS)
+async def index(request: PageRequest, project: Project) -> Response:
     show, cursor = request.query.one("show"), request.query.one("cursor")
     found = await commands.page(
         *request.caller, project.id, position_by_name(cursor or None), rows_shown, silent=_SILENT.get(show)

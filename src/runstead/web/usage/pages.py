@@ -44,9 +44,8 @@ class Row(msgspec.Struct, frozen=True):
     href: str | None
 
 
-@pages.get("/projects/{project}/usage")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/usage")
+async def index(request: PageRequest, project: Project) -> Response:
     by, period = _by(request), period_of(request.query, now_ms())
     report, daily = await _reports(request, project, period, (by, "day"))
     names = await _names(request, project, by)
@@ -66,10 +65,9 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/usage.csv")
-async def download(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/usage.csv")
+async def download(request: PageRequest, project: Project) -> Response:
     """The same report as CSV. The file name says whether it is incomplete."""
-    project = await request.project()
     by, period = _by(request), period_of(request.query, now_ms())
     [report] = await _reports(request, project, period, (by,))
     table = csv_export.table(report, await _names(request, project, by))
@@ -121,9 +119,8 @@ def _row(project: Project, by: By, period: Period, group: Group, names: dict[str
             return Row(group, names.get(key, key), None)
 
 
-@pages.get("/projects/{project}/usage/prices")
-async def prices(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/usage/prices")
+async def prices(request: PageRequest, project: Project) -> Response:
     values = {name: request.query.one(name) for name in ("provider", "model")}
     return await _prices(request, project, values)
 

@@ -55,9 +55,8 @@ async def listing(
     )
 
 
-@pages.get(_WEBHOOKS)
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_WEBHOOKS)
+async def index(request: PageRequest, project: Project) -> Response:
     return await (listing if request.may("admin", project) else for_admins)(request, project)
 
 
@@ -95,9 +94,8 @@ async def create(request: PageRequest, project: Project) -> Response:
     )
 
 
-@pages.get(_WEBHOOK)
-async def show(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_WEBHOOK)
+async def show(request: PageRequest, project: Project) -> Response:
     return await (_show if request.may("admin", project) else for_admins)(request, project)
 
 
