@@ -16,7 +16,7 @@ from runstead.core.alerts.alert import Alert, AlertKind, Firing, Measurement
 from runstead.core.alerts.message import TEST, deliveries
 from runstead.core.audit import Action, by
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.webhooks.webhook import Delivery, Webhook
@@ -40,7 +40,7 @@ async def create(
     ref: str,
     kind: AlertKind,
     members: Mapping[str, Any],
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Alert:
     """Create a rule of these members of `Alert`. Raises INVALID_REQUEST, NOT_FOUND, ALERT_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
@@ -83,7 +83,7 @@ async def _change(
     alert_id: str,
     action: Action,
     decide: Callable[[Alert, int], Alert],
-    idempotency: IdempotencyRecord | None,
+    idempotency: Idempotency,
 ) -> Alert:
     alerts = app.store.recording(by(principal, action, project_id)).alerts
     return await alerts.change(project_id, alert_id, decide, idempotency)
@@ -97,7 +97,7 @@ async def change(
     members: Mapping[str, Any],
     *,
     enabled: bool | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Alert:
     """Change these members of a rule. Raises INVALID_REQUEST, NOT_FOUND."""
     project_id = await _project(app, principal, ref)
@@ -115,7 +115,7 @@ async def mute(
     ref: str,
     alert_id: str,
     until: int | None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Alert:
     """Send no messages of a rule until a time (ms), None for ever. Raises INVALID_REQUEST, NOT_FOUND."""
     project_id = await _project(app, principal, ref)
@@ -127,7 +127,7 @@ async def mute(
 
 
 async def unmute(
-    app: App, principal: Principal, ref: str, alert_id: str, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, alert_id: str, idempotency: Idempotency = None
 ) -> Alert:
     """Send messages of a rule again. Raises NOT_FOUND."""
     project_id = await _project(app, principal, ref)
@@ -143,7 +143,7 @@ async def delete(app: App, principal: Principal, ref: str, alert_id: str) -> Non
 
 
 async def send_test(
-    app: App, principal: Principal, ref: str, alert_id: str, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, alert_id: str, idempotency: Idempotency = None
 ) -> list[Delivery]:
     """Send an `alert.test` to the receivers of a rule, also if it is muted. Raises NOT_FOUND, ALERT_HAS_NO_WEBHOOK."""
     project_id = await _project(app, principal, ref)

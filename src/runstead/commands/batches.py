@@ -26,7 +26,7 @@ from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import Error, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import Project, user_uuid
 from runstead.core.identity.tenant import tenant
@@ -63,7 +63,7 @@ def turn(app: App) -> AbstractAsyncContextManager[None]:
 
 
 async def create(
-    app: App, principal: Principal, ref: str, new: NewBatch, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, new: NewBatch, idempotency: Idempotency = None
 ) -> Made:
     """Create the batch with all its runs, or nothing. The caller holds its `turn`. A run that exists already and takes
     the place of a new one, by the keys of its flow, does not join the batch.
@@ -99,9 +99,7 @@ async def create(
     return await _store(app, batch, members, idempotency)
 
 
-async def _store(
-    app: App, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None
-) -> Made:
+async def _store(app: App, batch: Batch, members: Sequence[Member], idempotency: Idempotency) -> Made:
     created = await app.store.batches.create(batch, members, idempotency)
     async for _, written in in_pieces(created.runs):
         app.publish(written)
@@ -216,7 +214,7 @@ async def retry(
     *,
     cancelled: bool,
     name: str | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Made:
     """Create a batch of the requests of failed runs (with `cancelled`, of cancelled ones too), or nothing.
 
@@ -241,7 +239,7 @@ async def _retry(
     *,
     cancelled: bool,
     name: str | None,
-    idempotency: IdempotencyRecord | None,
+    idempotency: Idempotency,
 ) -> Made:
     ended = await _to_retry(app, first, ("failed", "cancelled") if cancelled else ("failed",))
     batch = Batch(
@@ -314,7 +312,7 @@ async def cancel(
     ref: str,
     batch_id: str,
     reason: str | None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Changed:
     """Cancel the batch and its active runs. `accepted` is true if this call cancelled the batch.
 

@@ -15,7 +15,7 @@ from runstead.core.audit import by
 from runstead.core.budgets import budget as rules
 from runstead.core.budgets.budget import Budget, OnReached, Period, ScopeKind
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -63,7 +63,7 @@ async def create(
     period: Period,
     on_reached: OnReached,
     members: Mapping[str, Any],
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> BudgetState:
     """Create a budget of the project. Raises INVALID_REQUEST, NOT_FOUND, BUDGET_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref, Scope.ADMIN)
@@ -109,7 +109,7 @@ async def change(
     ref: str,
     budget_id: str,
     members: Mapping[str, Any],
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> BudgetState:
     """Change these members. Runs that wait for the budget continue if it is not reached any more.
 

@@ -20,7 +20,7 @@ from runstead.core.batches import bulk_job as rules
 from runstead.core.batches.bulk_job import BulkAction, BulkCaller, BulkJob, BulkRun, Progress, Refusal
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Origin, Principal, Scope, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
@@ -47,7 +47,7 @@ class NewBulkJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    app: App, principal: Principal, ref: str, new: NewBulkJob, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, new: NewBulkJob, idempotency: Idempotency = None
 ) -> BulkJob:
     """Store a job with the runs that match its filter now, of one snapshot. A loop of the leader works on it.
 

@@ -11,7 +11,7 @@ from runstead.core.clock import now_ms
 from runstead.core.conversations import conversation as rules
 from runstead.core.conversations.conversation import Change, Conversation, ConversationType, live
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound, require
 from runstead.core.identity.project import personal_project, user_uuid
 from runstead.ports.store import ConversationQuery, ListPage
@@ -27,7 +27,7 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    app: App, principal: Principal, new: NewConversation, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, new: NewConversation, idempotency: Idempotency = None
 ) -> Conversation:
     """Create a conversation. Raises NOT_FOUND, FORBIDDEN, INVALID_REQUEST."""
     if not principal.family:  # a push service creates the conversations of its run's descendants
@@ -83,11 +83,7 @@ async def page(
 
 
 async def change(
-    app: App,
-    principal: Principal,
-    conversation_id: str,
-    wanted: Change,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, conversation_id: str, wanted: Change, idempotency: Idempotency = None
 ) -> Conversation:
     """Change the members that are set.
 

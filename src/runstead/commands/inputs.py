@@ -15,7 +15,7 @@ from runstead.core.audit import Audit, by
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputResponse, ResponderType
 from runstead.core.errors import not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -51,7 +51,7 @@ async def create(
     conversation_id: str,
     new: NewInputRequest,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Open an input request; its run waits (reason input). A repeat returns the open request.
 
@@ -116,7 +116,7 @@ async def respond(
     conversation_id: str,
     request_id: str,
     values: Mapping[str, form.Value],
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Respond to an open request; its run resumes. A repeat with the same values returns the stored response.
 
@@ -181,11 +181,7 @@ async def read_secrets(
 
 
 async def cancel(
-    app: App,
-    principal: Principal,
-    conversation_id: str,
-    request_id: str,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, conversation_id: str, request_id: str, idempotency: Idempotency = None
 ) -> Written:
     """Cancel an open request; its run resumes with an error. Raises NOT_FOUND, INPUT_REQUEST_NOT_OPEN."""
     key, found = await _locate(app, principal, conversation_id, request_id)
@@ -223,7 +219,7 @@ async def _close(
     key: RunKey,
     found: InputRequest,
     rule: Callable[[Run, InputRequest, int], Transition],
-    idempotency: IdempotencyRecord | None,
+    idempotency: Idempotency,
     audit: Audit,
 ) -> Written:
     def decide(loaded: Loaded) -> Transition:
@@ -235,9 +231,7 @@ async def _close(
     return await _apply(app, key, audited(decide, audit), want, idempotency)
 
 
-async def _apply(
-    app: App, key: RunKey, decide: Decide, want: Want, idempotency: IdempotencyRecord | None
-) -> Written:
+async def _apply(app: App, key: RunKey, decide: Decide, want: Want, idempotency: Idempotency) -> Written:
     written = await app.store.runs.apply(key, decide, want, idempotency)
     app.publish(written)
     return written

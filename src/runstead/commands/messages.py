@@ -12,7 +12,7 @@ from runstead.commands.app import App
 from runstead.commands.projections import Projected
 from runstead.core import limits
 from runstead.core.conversations.conversation import MessageWithRun, Outcome, StoredMessage
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 
@@ -27,11 +27,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add(
-    app: App,
-    principal: Principal,
-    conversation_id: str,
-    new: NewMessage,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, conversation_id: str, new: NewMessage, idempotency: Idempotency = None
 ) -> StoredMessage:
     """Store the message, or find it under its idempotency key.
 

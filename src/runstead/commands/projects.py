@@ -11,19 +11,14 @@ from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_reader, require_system
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
 from runstead.ports.store import MemberCounts
 
 
 async def create(
-    app: App,
-    principal: Principal,
-    slug: str,
-    name: str | None,
-    secret: str,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, slug: str, name: str | None, secret: str, idempotency: Idempotency = None
 ) -> Project:
     """Create a project. A user becomes its admin.
 
@@ -78,7 +73,7 @@ async def change(
     *,
     require_attempt: bool | None = None,
     search_values: bool | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Project:
     """Change the settings that are not None. Raises NOT_FOUND, FORBIDDEN."""
     project = await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot change projects")
@@ -117,7 +112,7 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 async def create_key(
-    app: App, principal: Principal, ref: str, new: NewKey, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, new: NewKey, idempotency: Idempotency = None
 ) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     if Scope.SYSTEM in new.scopes:
@@ -153,7 +148,7 @@ async def change_key(
     ref: str,
     key_id: str,
     changes: Mapping[str, int | None],
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> ApiKey:
     """Change the quotas of a key: `requests_per_minute`, `runs_per_minute`, None for none. Raises NOT_FOUND."""
     project = await locate.project(app, principal, Scope.ADMIN, ref)
@@ -176,12 +171,7 @@ async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> A
 
 
 async def put_member(
-    app: App,
-    principal: Principal,
-    ref: str,
-    user_id: str,
-    role: Role,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, ref: str, user_id: str, role: Role, idempotency: Idempotency = None
 ) -> Member:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
 

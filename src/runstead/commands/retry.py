@@ -13,7 +13,7 @@ from runstead.core import limits
 from runstead.core.audit import Audit, ObjectName, by
 from runstead.core.budgets.budget import Budget
 from runstead.core.errors import Error, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.runs import retry_from
 from runstead.core.runs.run import Run
@@ -44,7 +44,7 @@ async def retry(
     run_id: str,
     project: str | None,
     changes: Changes = UNCHANGED,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Create a new run with the request of an ended run; `retry_of` names that run.
 
@@ -75,7 +75,7 @@ async def store(
     message: NewMessage | None,
     from_step: str | None,
     audit: Audit,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
     *,
     fresh: bool = True,
 ) -> Written:

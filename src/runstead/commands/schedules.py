@@ -13,7 +13,7 @@ from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -64,7 +64,7 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    app: App, principal: Principal, ref: str, new: NewSchedule, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, new: NewSchedule, idempotency: Idempotency = None
 ) -> Schedule:
     """Create a schedule.
 
@@ -99,12 +99,7 @@ def draft(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule
 
 
 async def change(
-    app: App,
-    principal: Principal,
-    ref: str,
-    schedule_id: str,
-    wanted: Edit,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, ref: str, schedule_id: str, wanted: Edit, idempotency: Idempotency = None
 ) -> Schedule:
     """Edit, pause or resume a schedule.
 
@@ -178,7 +173,7 @@ async def run(
     schedule_id: str,
     key: str,
     run_name: str | None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Start a run of the schedule now, whatever its status and concurrency policy.
 

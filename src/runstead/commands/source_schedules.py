@@ -11,7 +11,7 @@ from runstead.commands.app import App
 from runstead.commands.schedules import NewSchedule, draft
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.schedules import edits
@@ -34,7 +34,7 @@ async def sync(
     ref: str,
     wanted: Sequence[SourceSchedule],
     app_name: str | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Sync:
     """Replace the schedules of the project's source, or of one app: create, update and delete what differs.
 

@@ -21,7 +21,7 @@ from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, UnknownCredentialError, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
@@ -62,7 +62,7 @@ async def _project(app: App, principal: Principal, ref: str) -> str:
 
 
 async def create(
-    app: App, principal: Principal, ref: str, new: NewTrigger, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, new: NewTrigger, idempotency: Idempotency = None
 ) -> Trigger:
     """Create a trigger. Raises INVALID_REQUEST, NOT_FOUND (project, conversation), TRIGGER_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
@@ -136,7 +136,7 @@ async def change(
     enabled: bool | None = None,
     token: str | None = None,
     event: TriggerEvent | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Trigger:
     """Change the members that are not None. A new token replaces the old one at once. Raises NOT_FOUND,
     INVALID_REQUEST.

@@ -16,7 +16,7 @@ from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.secret import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET
@@ -43,7 +43,7 @@ async def create(
     url: str,
     events: Sequence[str],
     secret: str,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
     *,
     body_format: BodyFormat = "standard",
 ) -> Webhook:
@@ -91,7 +91,7 @@ async def change(
     url: str | None = None,
     events: Sequence[str] | None = None,
     enabled: bool | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Webhook:
     """Change the members that are not None. Pending deliveries go to the new URL.
 
@@ -115,12 +115,7 @@ async def change(
 
 
 async def rotate(
-    app: App,
-    principal: Principal,
-    ref: str,
-    webhook_id: str,
-    secret: str,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, ref: str, webhook_id: str, secret: str, idempotency: Idempotency = None
 ) -> Webhook:
     """Replace the signing secret.
 
@@ -172,7 +167,7 @@ async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> N
 
 
 async def send_test(
-    app: App, principal: Principal, ref: str, webhook_id: str, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, ref: str, webhook_id: str, idempotency: Idempotency = None
 ) -> Delivery:
     """Send a `webhook.test`, whatever events the webhook receives. Raises NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)
@@ -218,7 +213,7 @@ async def redeliver(
     ref: str,
     webhook_id: str,
     delivery_id: str,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> tuple[Webhook, Delivery]:
     """Send a delivery again under the same id. Raises NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)

@@ -17,7 +17,7 @@ from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency, IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
 from runstead.core.queue.concurrency import rated_targets
@@ -56,7 +56,7 @@ async def register(
     project: str,
     new: Registration,
     token: str,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Worker:
     """Store the worker, or find it by (project, implementation_kind, worker_key), and add the token.
 
@@ -108,7 +108,7 @@ async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
 
 
 async def heartbeat(
-    app: App, principal: Principal, worker_id: str, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, worker_id: str, idempotency: Idempotency = None
 ) -> Worker:
     """Store that the worker is alive. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
@@ -192,7 +192,7 @@ async def claim(
     disconnected: Callable[[], Awaitable[bool]],
     version: str | None = None,
     pinned_targets: Collection[str] = (),
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> list[LeasedRun]:
     """Lease the next claimable runs to the worker. Wait for one, at most `wait_s` seconds.
 
@@ -310,7 +310,7 @@ def _kinds(kinds: Sequence[str], targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def _rendering(
-    idempotency: IdempotencyRecord | None,
+    idempotency: Idempotency,
     to_result: Callable[[Any], Any],
     *,
     stored: Callable[[Any], bool] = lambda _: True,
@@ -335,7 +335,7 @@ async def renew(
     run_id: str,
     lease_s: int,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> LeasedRun | None:
     """Renew the lease. Returns None if the worker has lost it. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
@@ -365,7 +365,7 @@ async def release(
     error: bytes | None,
     retry_after_s: int | None,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED if the worker has lost it."""
     worker = await acting(app, principal, worker_id)
@@ -379,7 +379,7 @@ async def _end_attempt(
     fence: Fence,
     error: bytes | None,
     retry_after_s: int | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None:
@@ -406,7 +406,7 @@ async def put_session(
     run_id: str,
     session: Session,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Session:
     """Store the worker's session of a run that it holds or held. Raises NOT_FOUND, ATTEMPT_SUPERSEDED."""
     worker = await acting(app, principal, worker_id)

@@ -20,6 +20,10 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
     render: Callable[[Any], tuple[int, bytes] | None]
 
 
+Idempotency = IdempotencyRecord | None
+"""What a command gets of a request: None if it has no Idempotency-Key."""
+
+
 class ReplayedResponse(Exception):  # noqa: N818 - it carries an answer and is not an error
     """The stored answer of an earlier request with the same key.
 
