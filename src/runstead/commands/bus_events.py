@@ -13,9 +13,10 @@ import structlog
 
 from runstead.commands import locate, triggers
 from runstead.commands.app import App
+from runstead.commands.runs import apply_at
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, invalid_at, not_found
+from runstead.core.errors import Error, invalid_at
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
@@ -30,6 +31,7 @@ from runstead.core.runs.bus_event import (
     term_of,
 )
 from runstead.core.runs.event_match import matches
+from runstead.core.runs.run import Run
 from runstead.core.runs.signal import WantedSignals
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.ports.store import RunKey
@@ -67,14 +69,11 @@ async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Pu
     A repeat continues a delivery that is not finished. Raises NOT_FOUND (project), FORBIDDEN, IDEMPOTENCY_KEY_REUSED for
     an id with another name or data; INVALID_REQUEST for data that is too large.
     """
-    project_id = (
-        await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot publish events")
-    ).id
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot publish events")
+    project_id = project.id
     if len(new.data) > limits.bus_event_data_bytes_max:
-        message = (
-            f"The data of an event has at most {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON"
-        )
-        raise invalid_at("$.data", message)
+        most = limits.bus_event_data_bytes_max // limits.KIB
+        raise invalid_at("$.data", f"The data of an event has at most {most} KiB of JSON")
     now, digest = now_ms(), event_digest(new.name, new.data)
     event = BusEvent(
         project_id=project_id,
@@ -190,11 +189,9 @@ async def _resume(app: App, event: BusEvent, data: Any, waits: list[EventWait]) 
 async def _resume_one(app: App, event: BusEvent, data: Any, wait: EventWait) -> _Done:
     signal = signal_of(event, event.data or b"null")
 
-    def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
+    def rule(run: Run, loaded: Loaded) -> Transition:
         return transitions.deliver_event(
-            loaded.run,
+            run,
             signal,
             loaded.signals.sent,
             tool_call_id=wait.tool_call_id,
@@ -205,10 +202,9 @@ async def _resume_one(app: App, event: BusEvent, data: Any, wait: EventWait) -> 
 
     want = Want(signals=WantedSignals(sends=True, key=signal.key))
     try:
-        written = await app.store.runs.apply(RunKey(event.project_id, wait.run_id), decide, want)
+        written = await apply_at(app, RunKey(event.project_id, wait.run_id), rule, want)
     except Error as error:
         return _Done(pending=_again(event, error, run_id=wait.run_id))
-    app.publish(written)
     return _Done(resumed=int(not written.transition.duplicate))
 
 

@@ -1,5 +1,7 @@
 """Data of the charts: runs over time, and the targets that they have."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from runstead.commands import locate, seq_bounds
@@ -11,6 +13,12 @@ from runstead.core.runs.run import OMITTABLE
 from runstead.core.usage.activity import Activity, Grid, Share, grid, shares_of, summarize
 from runstead.core.usage.rollup import cover
 from runstead.ports.store import ActivityQuery, RunQuery
+
+#: The members of a query that sums distinguish, or that do not filter.
+_SUMMED: Final = (
+    *("project_ids", "statuses", "kinds", "targets", "schedule_id", "created_after", "created_before"),
+    *("limit", "seq_over", "seq_under"),
+)
 
 
 async def activity(
@@ -47,18 +55,7 @@ async def activity(
 
 def _has_sums(query: RunQuery) -> bool:
     """Whether the sums of each project distinguish all filters of the query."""
-    plain = RunQuery(
-        query.project_ids,
-        query.statuses,
-        query.kinds,
-        query.targets,
-        schedule_id=query.schedule_id,
-        created_after=query.created_after,
-        created_before=query.created_before,
-        limit=query.limit,
-        seq_over=query.seq_over,
-        seq_under=query.seq_under,
-    )
+    plain = RunQuery(**{name: getattr(query, name) for name in _SUMMED})
     return query == plain and len(query.targets) + (query.schedule_id is not None) <= 1
 
 

@@ -46,14 +46,7 @@ async def register(
 
     def rule(run: Run, loaded: Loaded) -> Transition:
         compensation = Compensation(
-            number=0,
-            target=new.target,
-            title=new.title,
-            config=new.config,
-            input=new.input,
-            key=new.key,
-            digest=digest,
-            created_at=loaded.now,
+            number=0, digest=digest, created_at=loaded.now, **msgspec.structs.asdict(new)
         )
         return transitions.register_compensation(
             run, compensation, loaded.compensations, now=loaded.now, fence=fence

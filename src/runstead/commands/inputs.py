@@ -14,7 +14,7 @@ from runstead.commands.runs import RunRef
 from runstead.core.audit import Audit, by
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputResponse, ResponderType
-from runstead.core.errors import not_found
+from runstead.core.errors import existing, not_found
 from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
@@ -65,17 +65,10 @@ async def create(
         id=str(uuid.uuid4()),
         conversation_id=conversation_id,
         run_seq=0,
-        run_id=new.run_id,
-        tool_call_id=new.tool_call_id,
-        requested_responder_type=new.requested_responder_type,
-        title=new.title,
-        fields=new.fields,
         created_at=0,
         salt=secrets.token_bytes(16),
-        description=new.description,
-        metadata=new.metadata,
         created_by=user_uuid(principal.id),
-        expires_at=new.expires_at,
+        **msgspec.structs.asdict(new),
     )
 
     def decide(loaded: Loaded) -> Transition:
@@ -167,9 +160,8 @@ async def read_secrets(
     key = await runs.write_key(app, principal, run_ref)
 
     def rule(run: Run, loaded: Loaded) -> Transition:
-        if loaded.input_request is None:
-            raise not_found("Input request")
-        return transitions.read_secrets(run, request=loaded.input_request, fence=fence)
+        request = existing(loaded.input_request, "Input request")
+        return transitions.read_secrets(run, request=request, fence=fence)
 
     audit = replace(by(principal, "run.read_secrets", key.project_id, input_request=request_id), reads=True)
     want = Want(input_request_id=request_id, input_secrets=True)

@@ -117,16 +117,8 @@ async def create_key(
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     if Scope.SYSTEM in new.scopes:
         require_system(principal)
-    key = make_key(
-        new.secret,
-        project.id,
-        new.scopes,
-        name=new.name,
-        expires_at=new.expires_at,
-        created_by=user_uuid(principal.id),
-        requests_per_minute=new.requests_per_minute,
-        runs_per_minute=new.runs_per_minute,
-    )
+    created_by = user_uuid(principal.id)
+    key = make_key(**msgspec.structs.asdict(new), project_id=project.id, created_by=created_by)
     identity = app.store.recording(by(principal, "key.create", project.id)).identity
     return await identity.create_key(key, idempotency, lambda count: _more_keys(app, project.id, count))
 
@@ -157,9 +149,7 @@ async def change_key(
     identity = app.store.recording(by(principal, "key.change", project.id)).identity
 
     def decide(key: ApiKey | None) -> ApiKey:
-        if key is None:
-            raise not_found("Key")
-        return msgspec.structs.replace(key, **changes)
+        return msgspec.structs.replace(existing(key, "Key"), **changes)
 
     return await identity.change_key(project.id, key_id, decide, idempotency)
 

@@ -42,15 +42,8 @@ async def send(
     digest = hashlib.sha256(msgspec.json.encode([new.name, msgspec.Raw(new.payload)])).digest()
 
     def rule(run: Run, loaded: Loaded) -> Transition:
-        signal = Signal(
-            number=0,
-            id=signal_id,
-            name=new.name,
-            payload=new.payload,
-            created_at=loaded.now,
-            key=new.key,
-            digest=digest,
-        )
+        members = msgspec.structs.asdict(new)
+        signal = Signal(number=0, id=signal_id, created_at=loaded.now, digest=digest, **members)
         return transitions.send_signal(run, signal, loaded.signals.sent, now=loaded.now)
 
     want = Want(signals=WantedSignals(sends=True, key=new.key))

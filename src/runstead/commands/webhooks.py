@@ -5,7 +5,7 @@ All commands need the scope admin, since a webhook keeps sending after the key t
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -131,9 +131,9 @@ async def rotate(
             opened = decrypted(app.secrets, webhook)
         except Error:  # its encryption key is lost: only the new secret signs
             changed = rules.rotated(replace(webhook, secret=""), secret, now)
-            return _encrypted(app.secrets, replace(changed, old_secret=None, old_secret_until=None))
+            return _converted(app.secrets.encrypt, replace(changed, old_secret=None, old_secret_until=None))
         changed = rules.rotated(opened, secret, now)
-        return webhook if changed is opened else _encrypted(app.secrets, changed)
+        return webhook if changed is opened else _converted(app.secrets.encrypt, changed)
 
     webhooks = app.store.recording(by(principal, "webhook.rotate", project_id)).webhooks
     return await webhooks.change(project_id, webhook_id, decide, idempotency)
@@ -141,20 +141,16 @@ async def rotate(
 
 def decrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
     """Return a webhook with its secrets in plain text. Raises ENCRYPTION_KEY_MISSING."""
+    return _converted(secrets.decrypt, webhook)
+
+
+def _converted(convert: Callable[[str, str, str], str], webhook: Webhook) -> Webhook:
+    """Return a webhook whose secrets are encrypted or decrypted. `convert` gets (place, id, secret)."""
     old = webhook.old_secret
     return replace(
         webhook,
-        secret=secrets.decrypt(WEBHOOK_SECRET, webhook.id, webhook.secret),
-        old_secret=None if old is None else secrets.decrypt(WEBHOOK_OLD_SECRET, webhook.id, old),
-    )
-
-
-def _encrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
-    old = webhook.old_secret
-    return replace(
-        webhook,
-        secret=secrets.encrypt(WEBHOOK_SECRET, webhook.id, webhook.secret),
-        old_secret=None if old is None else secrets.encrypt(WEBHOOK_OLD_SECRET, webhook.id, old),
+        secret=convert(WEBHOOK_SECRET, webhook.id, webhook.secret),
+        old_secret=None if old is None else convert(WEBHOOK_OLD_SECRET, webhook.id, old),
     )
 
 

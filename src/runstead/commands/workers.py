@@ -66,18 +66,15 @@ async def register(
     if principal.worker_id is not None:
         raise Error("FORBIDDEN", "A worker token cannot register workers: use an API key or a user token")
     now = now_ms()
+    members = msgspec.structs.asdict(new)
+    del members["targets"]
     worker = Worker(
         id=str(uuid.uuid4()),
         project_id=found.id,
-        implementation_kind=new.implementation_kind,
-        worker_key=new.worker_key,
         created_at=now,
         updated_at=now,
-        display_name=new.display_name,
-        implementation_display_name=new.implementation_display_name,
-        metadata=new.metadata,
         last_heartbeat_at=now,
-        version=new.version,
+        **members,
     )
     issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
     for index, each in enumerate(new.targets or ()):
@@ -342,11 +339,8 @@ async def renew(
     app.worker_activity.add(worker.id)
 
     def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
-        return transitions.renew(
-            loaded.run, now=loaded.now, lease_ms=lease_s * 1000, worker=worker.id, fence=fence
-        )
+        run = existing(loaded.run, "Run")
+        return transitions.renew(run, now=loaded.now, lease_ms=lease_s * 1000, worker=worker.id, fence=fence)
 
     def leased(written: Written) -> LeasedRun | None:
         return LeasedRun(written.run) if written.transition.accepted else None
@@ -381,11 +375,9 @@ async def _end_attempt(
     retry_after_s: int | None = None,
     idempotency: Idempotency = None,
 ) -> Written:
-    def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
+    def rule(run: Run, loaded: Loaded) -> Transition:
         return transitions.release(
-            loaded.run,
+            run,
             now=loaded.now,
             worker=worker.id,
             fence=fence,
@@ -394,9 +386,7 @@ async def _end_attempt(
             dice=runs.dice(),
         )
 
-    written = await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, idempotency=idempotency)
-    app.publish(written)
-    return written
+    return await runs.apply_at(app, RunKey(worker.project_id, run_id), rule, idempotency=idempotency)
 
 
 async def put_session(
