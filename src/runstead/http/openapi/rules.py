@@ -202,7 +202,7 @@ def _of_kind(kind: str, name: str, description: str, whole: Schema) -> Schema:
     return body
 
 
-def _one_of(whole: Schema, names: Mapping[str, str]) -> Schema:
+def _one_of(whole: Schema, names: Mapping[Any, str]) -> Schema:
     """Return the schema of a body that is one of these: kind → name."""
     return {
         "title": whole["title"],
