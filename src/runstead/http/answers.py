@@ -1,4 +1,4 @@
-"""Types of answers that have the same form for every noun. Handlers return a dictionary of their members."""
+"""Types of answers that have the same form for every noun."""
 
 from typing import Any
 

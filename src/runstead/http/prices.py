@@ -72,10 +72,7 @@ class OfModel(msgspec.Struct, frozen=True, kw_only=True):
     model: Name
 
 
-class DeletedPrice(msgspec.Struct, frozen=True):
-    deleted: Literal[True]
-    provider: str
-    model: str
+DeletedPrice = answer_of("DeletedPrice", deleted=Literal[True], provider=str, model=str)
 
 
 def _view(price: Price) -> PriceView:

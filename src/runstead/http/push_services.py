@@ -176,8 +176,7 @@ class JsonWebKey(msgspec.Struct, frozen=True, omit_defaults=True):
     e: str | None = None
 
 
-class JsonWebKeySet(msgspec.Struct, frozen=True):
-    keys: list[JsonWebKey]
+JsonWebKeySet = answer_of("JsonWebKeySet", keys=list[JsonWebKey])
 
 
 @routes.route(

@@ -11,6 +11,7 @@ from runstead.commands import records as commands
 from runstead.core.errors import Error
 from runstead.core.runs.transitions import IfMatch
 from runstead.core.usage.usage import Tokens, Usage
+from runstead.http.answers import answer_of
 from runstead.http.arguments import on_run
 from runstead.http.create_bodies import Labels
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -93,9 +94,7 @@ async def update(call: Call[UpdateRun, InProject]) -> Reply:
     )
 
 
-class Deleted(msgspec.Struct, frozen=True):
-    deleted: Literal[True]
-    run_id: str
+Deleted = answer_of("Deleted", deleted=Literal[True], run_id=str)
 
 
 @routes.route(

@@ -7,6 +7,7 @@ import msgspec
 from runstead.commands import run_tokens as commands
 from runstead.core import limits
 from runstead.core.clock import iso
+from runstead.http.answers import answer_of
 from runstead.http.arguments import scoped
 from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -52,9 +53,7 @@ class CreateAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     family: bool = False
 
 
-class AccessToken(msgspec.Struct, frozen=True):
-    token: str
-    expires_at: Timestamp
+AccessToken = answer_of("AccessToken", token=str, expires_at=Timestamp)
 
 
 @routes.route(
