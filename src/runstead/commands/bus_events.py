@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from runstead.commands import locate, triggers
+from runstead.commands import triggers
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.runs import apply_at
 from runstead.core import limits
@@ -63,14 +64,14 @@ class Published(NamedTuple):
     pending: bool = False
 
 
-async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Published:
+@needs(Scope.RUNS_WRITE, bound="cannot publish events")
+async def publish(access: Access, new: NewEvent) -> Published:
     """Publish an event, and deliver it.
 
     A repeat continues a delivery that is not finished. Raises NOT_FOUND (project), FORBIDDEN, IDEMPOTENCY_KEY_REUSED for
     an id with another name or data; INVALID_REQUEST for data that is too large.
     """
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot publish events")
-    project_id = project.id
+    app, principal, project_id = access.app, access.principal, access.project_id
     if len(new.data) > limits.bus_event_data_bytes_max:
         most = limits.bus_event_data_bytes_max // limits.KIB
         raise invalid_at("$.data", f"The data of an event has at most {most} KiB of JSON")

@@ -4,7 +4,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from runstead.commands import locate, seq_bounds
+from runstead.commands import seq_bounds
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, invalid_at
@@ -80,15 +81,16 @@ async def _from_sums(app: App, query: RunQuery, since: int, until: int, where: G
     )
 
 
-async def targets(app: App, principal: Principal, project: str) -> list[str]:
+@needs(Scope.RUNS_READ, bound="cannot read other runs")
+async def targets(access: Access) -> list[str]:
     """Return targets of the project's runs, in order, at most `limits.targets_listed_max`.
 
     Of the runs that have not ended, only the newest are read. Raises FORBIDDEN, NOT_FOUND.
     """
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot read other runs")
-    names = set(await app.store.rollups.targets(found.id, limits.targets_listed_max))
-    query = RunQuery((found.id,), limit=limits.targets_searched_runs_max, omit=OMITTABLE)
-    names |= {run.target for run in (await app.store.runs.page(query)).rows if run.target}
+    store, project_id = access.store, access.project_id
+    names = set(await store.rollups.targets(project_id, limits.targets_listed_max))
+    query = RunQuery((project_id,), limit=limits.targets_searched_runs_max, omit=OMITTABLE)
+    names |= {run.target for run in (await store.runs.page(query)).rows if run.target}
     return sorted(names)[: limits.targets_listed_max]
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from runstead.commands import locate, runs
+from runstead.commands import runs
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.issuers import issuer_of
 from runstead.commands.targets import check_schema
@@ -50,19 +51,13 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
 
 
-async def register(
-    app: App,
-    principal: Principal,
-    project: str,
-    new: Registration,
-    token: str,
-    idempotency: Idempotency = None,
-) -> Worker:
+@needs(Scope.WORKERS)
+async def register(access: Access, new: Registration, token: str, idempotency: Idempotency = None) -> Worker:
     """Store the worker, or find it by (project, implementation_kind, worker_key), and add the token.
 
     Raises FORBIDDEN, NOT_FOUND.
     """
-    found = await locate.project(app, principal, Scope.WORKERS, project)
+    app, principal, project_id = access.app, access.principal, access.project_id
     if principal.worker_id is not None:
         raise Error("FORBIDDEN", "A worker token cannot register workers: use an API key or a user token")
     now = now_ms()
@@ -70,13 +65,13 @@ async def register(
     del members["targets"]
     worker = Worker(
         id=str(uuid.uuid4()),
-        project_id=found.id,
+        project_id=project_id,
         created_at=now,
         updated_at=now,
         last_heartbeat_at=now,
         **members,
     )
-    issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
+    issuer = await issuer_of(app.store, principal, Scope.WORKERS, project_id)
     for index, each in enumerate(new.targets or ()):
         if each.validate_input and each.input_schema is not None:
             await check_schema(app, each.input_schema, f"$.targets[{index}].input_schema")
@@ -84,7 +79,7 @@ async def register(
         worker, token_hash(token), idempotency, issuer=issuer, targets=new.targets
     )
     app.forget_worker(stored.id)  # it may have had another version
-    app.targets.forget(found.id)
+    app.targets.forget(project_id)
     return stored
 
 
@@ -135,36 +130,28 @@ async def remove(app: App, principal: Principal, worker_id: str) -> int:
     return ended
 
 
+@needs(Scope.RUNS_READ, bound="cannot list workers")
 async def page(
-    app: App,
-    principal: Principal,
-    project: str,
-    after: tuple[str, str] | None,
-    limit: int,
-    *,
-    silent: bool | None,
+    access: Access, after: tuple[str, str] | None, limit: int, *, silent: bool | None
 ) -> ListPage[Worker]:
     """Return the project's workers after (implementation_kind, worker_key), in that order."""
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
-    return await app.store.workers.page(found.id, after, limit, silent=silent)
+    return await access.store.workers.page(access.project_id, after, limit, silent=silent)
 
 
-async def versions(app: App, principal: Principal, project: str) -> list[VersionCount]:
+@needs(Scope.RUNS_READ, bound="cannot list workers")
+async def versions(access: Access) -> list[VersionCount]:
     """Count the project's workers and the runs that have not ended, by version. Raises FORBIDDEN, NOT_FOUND."""
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
-    return await app.store.workers.versions(found.id)
+    return await access.store.workers.versions(access.project_id)
 
 
-async def held(
-    app: App, principal: Principal, project: str, owners: Sequence[str]
-) -> dict[str, list[HeldRun]]:
+@needs(Scope.RUNS_READ, bound="cannot list workers")
+async def held(access: Access, owners: Sequence[str]) -> dict[str, list[HeldRun]]:
     """Return the runs of a project that these workers or push services hold now, by owner id.
 
     At most `limits.held_runs_checked_max` runs are read. Owners without runs are left out.
     """
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
-    by_owner: dict[str, list[HeldRun]] = {}
-    for run in await app.store.workers.held(found.id, owners, limits.held_runs_checked_max) if owners else ():
+    most, by_owner = limits.held_runs_checked_max, dict[str, list[HeldRun]]()
+    for run in await access.store.workers.held(access.project_id, owners, most) if owners else ():
         by_owner.setdefault(run.owner, []).append(run)
     return by_owner
 
