@@ -17,7 +17,7 @@ from runstead.http.projects import CreateKey, CreateProject, PutMember
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
-from runstead.web.framework.pages import Pages
+from runstead.web.framework.pages import Pages, Refused, to_admins
 from runstead.web.framework.request import PageRequest, at, to
 
 pages = Pages()
@@ -119,10 +119,15 @@ async def index(request: PageRequest) -> Response:
     return await listing(request, await request.project())
 
 
-def _reraise_unless_shown(request: PageRequest, project: Project, refused: Error) -> None:
-    """Raise the error if the page cannot show it at its form."""
-    if not request.may("admin", project) or STATUS[refused.code] >= 500:
-        raise refused
+def _refused(about: str) -> Refused:
+    """Show a refused form again, unless it is a fault of the server."""
+
+    async def show(request: PageRequest, project: Project, refused: Error) -> Response:
+        if STATUS[refused.code] >= 500:
+            raise refused
+        return await listing(request, project, refused, about)
+
+    return to_admins(show)
 
 
 def _number(text: str) -> int | None:
@@ -132,31 +137,27 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
-@pages.change("/projects/{project}/keys", to=_ACCESS)
+@pages.change("/projects/{project}/keys", to=_ACCESS, refused=_refused("key"))
 async def create_key(request: PageRequest, project: Project) -> Response:
     form, secret = request.form, new_key()
-    try:
-        body = body_of(
-            CreateKey,
-            FIELD_ERRORS,
-            name=form.one("name"),
-            scopes=form.all("scopes"),
-            **{name: _number(form.one(name)) for name in ("requests_per_minute", "runs_per_minute")},
-        )
-        if body.scopes is None:
-            raise Error("INVALID_REQUEST", "No scope is chosen: choose at least one")
-        if form.one("days") not in LIFETIMES:
-            raise Error("INVALID_REQUEST", "The expiry is not one of the choices")
-        days = int(form.one("days") or 0)
-        expires_at = now_ms() + days * DAY_MS if days else None
-        scopes = frozenset(body.scopes)
-        new = from_body(commands.NewKey, body, secret=secret, scopes=scopes, expires_at=expires_at)
-        made = await idempotent(
-            request, lambda record: commands.create_key(*request.caller, project.id, new, record)
-        )
-    except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "key")
+    body = body_of(
+        CreateKey,
+        FIELD_ERRORS,
+        name=form.one("name"),
+        scopes=form.all("scopes"),
+        **{name: _number(form.one(name)) for name in ("requests_per_minute", "runs_per_minute")},
+    )
+    if body.scopes is None:
+        raise Error("INVALID_REQUEST", "No scope is chosen: choose at least one")
+    if form.one("days") not in LIFETIMES:
+        raise Error("INVALID_REQUEST", "The expiry is not one of the choices")
+    days = int(form.one("days") or 0)
+    expires_at = now_ms() + days * DAY_MS if days else None
+    scopes = frozenset(body.scopes)
+    new = from_body(commands.NewKey, body, secret=secret, scopes=scopes, expires_at=expires_at)
+    made = await idempotent(
+        request, lambda record: commands.create_key(*request.caller, project.id, new, record)
+    )
     if made is None:
         return already_created(request, "The key", at(_ACCESS, request, project))
     return await show_secret(
@@ -177,15 +178,11 @@ async def revoke_key(request: PageRequest, project: Project) -> str:
     return f"The key {key.name or key.prefix} was revoked. It no longer works."
 
 
-@pages.change("/projects/{project}/members", to=_ACCESS + "#members")
-async def put_member(request: PageRequest, project: Project) -> str | Response:
+@pages.change("/projects/{project}/members", to=_ACCESS + "#members", refused=_refused("member"))
+async def put_member(request: PageRequest, project: Project) -> str:
     form = request.form
-    try:
-        body = body_of(PutMember, FIELD_ERRORS, user_id=form.one("user_id"), role=form.one("role"))
-        member = await commands.put_member(*request.caller, project.id, body.user_id, body.role)
-    except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "member")
+    body = body_of(PutMember, FIELD_ERRORS, user_id=form.one("user_id"), role=form.one("role"))
+    member = await commands.put_member(*request.caller, project.id, body.user_id, body.role)
     request.forget_credentials()
     return f"{member.user_id} has the role {member.role} in the project."
 
@@ -196,33 +193,28 @@ async def remove_member(request: PageRequest, project: Project) -> str | Respons
     try:
         await commands.remove_member(*request.caller, project.id, user_id)
     except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "member")
+        return await _refused("member")(request, project, refused)
     request.forget_credentials()
     if user_id == request.principal.id and request.principal.kind == "user":
         return request.redirect_with_flash("You no longer have access to the project.", "/ui")
     return f"{user_id} has no access to the project until you add the user again."
 
 
-@pages.change("/projects/{project}/limits", to=_ACCESS + "#limits")
-async def put_limit(request: PageRequest, project: Project) -> str | Response:
+@pages.change("/projects/{project}/limits", to=_ACCESS + "#limits", refused=_refused("limit"))
+async def put_limit(request: PageRequest, project: Project) -> str:
     form = request.form
-    try:
-        body = body_of(
-            Limit,
-            FIELD_ERRORS,
-            target=form.one("target"),
-            max_running=_whole(form.one("max_running")),
-            max_running_per_key=_whole(form.one("max_running_per_key")),
-            rate=_rate(form),
-        )
-        limit = limit_of(body)
-        if not limit.limits_anything:
-            raise Error("INVALID_REQUEST", FIELD_ERRORS["max_running"])
-        await concurrency.put_one(*request.caller, project.id, limit)
-    except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "limit")
+    body = body_of(
+        Limit,
+        FIELD_ERRORS,
+        target=form.one("target"),
+        max_running=_whole(form.one("max_running")),
+        max_running_per_key=_whole(form.one("max_running_per_key")),
+        rate=_rate(form),
+    )
+    limit = limit_of(body)
+    if not limit.limits_anything:
+        raise Error("INVALID_REQUEST", FIELD_ERRORS["max_running"])
+    await concurrency.put_one(*request.caller, project.id, limit)
     owner = limit.target or "the project"
     bounds_set = [] if limit.max_running is None else [f"{limit.max_running:,} running runs"]
     if limit.max_running_per_key is not None:

@@ -14,7 +14,7 @@ from runstead.http.alerts import CreateAlert, UpdateAlert, members
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import idempotent
-from runstead.web.framework.pages import Pages
+from runstead.web.framework.pages import Pages, if_invalid, to_admins
 from runstead.web.framework.request import PageRequest, to
 
 pages = Pages()
@@ -85,20 +85,13 @@ def _sent(form: Fields) -> dict[str, Any]:
     return sent
 
 
-@pages.change(_ALERTS, to=_ALERTS)
-async def create(request: PageRequest, project: Project) -> str | Response:
-    form = request.form
-    try:
-        named = {name: form.one(name) for name in ("kind", "target", "schedule_id")}
-        body = body_of(CreateAlert, FIELD_ERRORS, **named, **_sent(form))
-        await idempotent(
-            request,
-            lambda record: commands.create(*request.caller, project.id, body.kind, members(body), record),
-        )
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await _listing(request, project, refused)
+@pages.change(_ALERTS, to=_ALERTS, refused=to_admins(_listing))
+async def create(request: PageRequest, project: Project) -> str:
+    named = {name: request.form.one(name) for name in ("kind", "target", "schedule_id")}
+    body = body_of(CreateAlert, FIELD_ERRORS, **named, **_sent(request.form))
+    await idempotent(
+        request, lambda record: commands.create(*request.caller, project.id, body.kind, members(body), record)
+    )
     return "The alert rule was created."
 
 
@@ -129,17 +122,12 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     )
 
 
-@pages.change(_ALERT, to=_ALERT)
-async def change(request: PageRequest, project: Project) -> str | Response:
+@pages.change(_ALERT, to=_ALERT, refused=if_invalid(_show))
+async def change(request: PageRequest, project: Project) -> str:
     sent = _sent(request.form)
-    try:
-        body = body_of(UpdateAlert, FIELD_ERRORS, **sent)
-        changes = members(body) | ({} if sent["webhook_id"] else {"webhook_id": None})
-        await commands.change(*request.caller, project.id, request.path["alert_id"], changes)
-    except Error as refused:
-        if refused.code != "INVALID_REQUEST":
-            raise
-        return await _show(request, project, refused)
+    body = body_of(UpdateAlert, FIELD_ERRORS, **sent)
+    changes = members(body) | ({} if sent["webhook_id"] else {"webhook_id": None})
+    await commands.change(*request.caller, project.id, request.path["alert_id"], changes)
     return "The alert rule was changed."
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
+from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.web.framework.request import PageRequest, at
@@ -12,6 +13,31 @@ from runstead.web.framework.request import PageRequest, at
 Handler = Callable[[PageRequest], Awaitable[Response]]
 Show = Callable[[PageRequest, Project], Awaitable[Response]]
 Change = Callable[[PageRequest, Project], Awaitable[str | Response]]
+
+Refused = Callable[[PageRequest, Project, Error], Awaitable[Response]]
+"""The page of a form that was refused, with the error. It raises an error that the page does not show."""
+
+
+def to_admins(page: Refused) -> Refused:
+    """Show the page to admins; others get the error."""
+
+    async def show(request: PageRequest, project: Project, error: Error) -> Response:
+        if not request.may("admin", project):
+            raise error
+        return await page(request, project, error)
+
+    return show
+
+
+def if_invalid(page: Refused) -> Refused:
+    """Show the page for invalid fields; other errors have their own page."""
+
+    async def show(request: PageRequest, project: Project, error: Error) -> Response:
+        if error.code != "INVALID_REQUEST":
+            raise error
+        return await page(request, project, error)
+
+    return show
 
 
 class Page(NamedTuple):
@@ -44,17 +70,24 @@ class Pages:
 
         return register
 
-    def change(self, path: str, *, to: str, scope: Scope = Scope.RUNS_READ) -> Callable[[Change], Change]:
+    def change(
+        self, path: str, *, to: str, scope: Scope = Scope.RUNS_READ, refused: Refused | None = None
+    ) -> Callable[[Change], Change]:
         """Register a form of a project, in which the caller needs the scope.
 
         The function makes the change and returns its message, which the page at the path `to` shows. It returns a
-        response instead where another page follows, such as that of a refused form.
+        response instead where another page follows. `refused` shows a form again whose change raised an error.
         """
 
         def register(make: Change) -> Change:
             async def respond(request: PageRequest) -> Response:
                 project = await request.project(scope)
-                made = await make(request, project)
+                try:
+                    made = await make(request, project)
+                except Error as error:
+                    if refused is None:
+                        raise
+                    return await refused(request, project, error)
                 if isinstance(made, str):
                     return request.redirect_with_flash(made, at(to, request, project))
                 return made

@@ -11,7 +11,7 @@ from runstead.http.budgets import CreateBudget, UpdateBudget, create_of, members
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import idempotent
-from runstead.web.framework.pages import Pages
+from runstead.web.framework.pages import Pages, if_invalid, to_admins
 from runstead.web.framework.request import PageRequest
 
 pages = Pages()
@@ -72,39 +72,26 @@ async def _listing(request: PageRequest, project: Project, refused: Error | None
     )
 
 
-@pages.change(_BUDGETS, to=_BUDGETS)
-async def create(request: PageRequest, project: Project) -> str | Response:
+@pages.change(_BUDGETS, to=_BUDGETS, refused=to_admins(_listing))
+async def create(request: PageRequest, project: Project) -> str:
     form = request.form
-    scope = {name: value for name in ("kind", "value") if (value := form.one(f"scope_{name}"))}
-    try:
-        body = body_of(
-            CreateBudget,
-            FIELD_ERRORS,
-            scope=scope,
-            limit=_limit(form),
-            alert_at_percent=_number(form.one("alert_at_percent")),
-            **{name: form.one(name) for name in ("period", "on_reached", "name")},
-        )
-        await idempotent(request, lambda record: create_of(*request.caller, project.id, body, record))
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await _listing(request, project, refused)
+    body = body_of(
+        CreateBudget,
+        FIELD_ERRORS,
+        scope={name: value for name in ("kind", "value") if (value := form.one(f"scope_{name}"))},
+        limit=_limit(form),
+        alert_at_percent=_number(form.one("alert_at_percent")),
+        **{name: form.one(name) for name in ("period", "on_reached", "name")},
+    )
+    await idempotent(request, lambda record: create_of(*request.caller, project.id, body, record))
     return "The budget was created."
 
 
-@pages.change(_BUDGET, to=_BUDGETS)
-async def change(request: PageRequest, project: Project) -> str | Response:
-    form = request.form
-    try:
-        body = body_of(
-            UpdateBudget, FIELD_ERRORS, limit=_limit(form) or None, on_reached=form.one("on_reached")
-        )
-        await commands.change(*request.caller, project.id, request.path["budget_id"], members(body))
-    except Error as refused:
-        if refused.code != "INVALID_REQUEST":
-            raise
-        return await _listing(request, project, refused)
+@pages.change(_BUDGET, to=_BUDGETS, refused=if_invalid(_listing))
+async def change(request: PageRequest, project: Project) -> str:
+    limit, on_reached = _limit(request.form) or None, request.form.one("on_reached")
+    body = body_of(UpdateBudget, FIELD_ERRORS, limit=limit, on_reached=on_reached)
+    await commands.change(*request.caller, project.id, request.path["budget_id"], members(body))
     return "The budget was changed."
 
 

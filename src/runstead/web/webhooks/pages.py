@@ -1,5 +1,6 @@
 """Webhooks and their deliveries. The list also shows the project's triggers."""
 
+from functools import partial
 from typing import Any, Final, get_args
 
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from runstead.core.webhooks.webhook import DeliveryStatus
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook, WebhookEvent
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
-from runstead.web.framework.pages import Pages
+from runstead.web.framework.pages import Pages, if_invalid, to_admins
 from runstead.web.framework.request import PageRequest, at, to
 
 pages = Pages()
@@ -60,27 +61,22 @@ async def index(request: PageRequest, project: Project) -> Response:
     return await (listing if request.may("admin", project) else for_admins)(request, project)
 
 
-@pages.change(_WEBHOOKS, to=_WEBHOOKS)
+@pages.change(_WEBHOOKS, to=_WEBHOOKS, refused=to_admins(partial(listing, about="webhook")))
 async def create(request: PageRequest, project: Project) -> Response:
     form = request.form
-    try:
-        body = body_of(
-            CreateWebhook,
-            FIELD_ERRORS,
-            events=form.all("events"),
-            **{name: form.one(name) for name in ("url", "secret", "format")},
-        )
-        secret, body_format = body.secret or commands.new_secret(), body.format or "standard"
-        made = await idempotent(
-            request,
-            lambda record: commands.create(
-                *request.caller, project.id, body.url, body.events, secret, record, body_format=body_format
-            ),
-        )
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await listing(request, project, refused, "webhook")
+    body = body_of(
+        CreateWebhook,
+        FIELD_ERRORS,
+        events=form.all("events"),
+        **{name: form.one(name) for name in ("url", "secret", "format")},
+    )
+    secret, body_format = body.secret or commands.new_secret(), body.format or "standard"
+    made = await idempotent(
+        request,
+        lambda record: commands.create(
+            *request.caller, project.id, body.url, body.events, secret, record, body_format=body_format
+        ),
+    )
     if made is None:
         return already_created(request, "The webhook", at(_WEBHOOKS, request, project))
     return await show_secret(
@@ -123,20 +119,15 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     )
 
 
-@pages.change(_WEBHOOK, to=_WEBHOOK)
-async def change(request: PageRequest, project: Project) -> str | Response:
-    try:
-        url, events = request.form.required("url", "The URL"), request.form.all("events")
-        body = body_of(UpdateWebhook, FIELD_ERRORS, url=url, events=events)
-        if body.events is None:
-            raise Error("INVALID_REQUEST", FIELD_ERRORS["events"])
-        await commands.change(
-            *request.caller, project.id, request.path["webhook_id"], url=body.url, events=body.events
-        )
-    except Error as refused:
-        if refused.code != "INVALID_REQUEST":
-            raise
-        return await _show(request, project, refused)
+@pages.change(_WEBHOOK, to=_WEBHOOK, refused=if_invalid(_show))
+async def change(request: PageRequest, project: Project) -> str:
+    url, events = request.form.required("url", "The URL"), request.form.all("events")
+    body = body_of(UpdateWebhook, FIELD_ERRORS, url=url, events=events)
+    if body.events is None:
+        raise Error("INVALID_REQUEST", FIELD_ERRORS["events"])
+    await commands.change(
+        *request.caller, project.id, request.path["webhook_id"], url=body.url, events=body.events
+    )
     return "The webhook was changed."
 
 

@@ -1,18 +1,18 @@
 """Triggers: URLs that start runs. The page of webhooks lists them."""
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from runstead.commands import triggers as commands
-from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.core.schedules.trigger import new_token
 from runstead.http.triggers import CreateTrigger, new_trigger
 from runstead.web.framework.command_body import body_of, json_object_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
-from runstead.web.framework.pages import Pages
+from runstead.web.framework.pages import Pages, to_admins
 from runstead.web.framework.request import PageRequest, at
 from runstead.web.webhooks.pages import listing
 
@@ -49,26 +49,19 @@ async def _show_token(request: PageRequest, project: Project, title: str, token:
     )
 
 
-@pages.change("/projects/{project}/triggers", to=_LIST)
+@pages.change("/projects/{project}/triggers", to=_LIST, refused=to_admins(partial(listing, about="trigger")))
 async def create(request: PageRequest, project: Project) -> Response:
     form, token = request.form, new_token()
-    try:
-        body = body_of(
-            CreateTrigger,
-            FIELD_ERRORS,
-            config=json_object_of(form.one("config"), "The configuration"),
-            secret=form.one("signed_with"),
-            event=_event_in(form),
-            **{name: form.one(name) for name in ("target", "name", "conversation_id")},
-        )
-        new = new_trigger(body, token)
-        made = await idempotent(
-            request, lambda record: commands.create(*request.caller, project.id, new, record)
-        )
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await listing(request, project, refused, "trigger")
+    body = body_of(
+        CreateTrigger,
+        FIELD_ERRORS,
+        config=json_object_of(form.one("config"), "The configuration"),
+        secret=form.one("signed_with"),
+        event=_event_in(form),
+        **{name: form.one(name) for name in ("target", "name", "conversation_id")},
+    )
+    new = new_trigger(body, token)
+    made = await idempotent(request, lambda record: commands.create(*request.caller, project.id, new, record))
     if made is None:
         return already_created(request, "The trigger", at(_LIST, request, project))
     return await _show_token(request, project, f"The trigger {made.name} was created", token)
