@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Final, NamedTuple
 
@@ -381,17 +381,26 @@ async def put_session(
     principal: Principal,
     worker_id: str,
     run_id: str,
-    session: Session,
+    members: Mapping[str, Any],
     fence: Fence,
     idempotency: Idempotency = None,
 ) -> Session:
-    """Store the worker's session of a run that it holds or held. Raises NOT_FOUND, ATTEMPT_SUPERSEDED."""
+    """Store the worker's session of a run that it holds or held: its `session_key`, `status` and `metadata`.
+
+    Raises NOT_FOUND, ATTEMPT_SUPERSEDED.
+    """
     worker = await acting(app, principal, worker_id)
     run = existing(await app.store.runs.get(RunKey(worker.project_id, run_id)), "Run")
     if run.lease_owner != worker.id:
         raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run")
     fence.check(run)
-    complete = msgspec.structs.replace(
-        session, run_id=run.run_id, worker_id=worker.id, implementation_kind=worker.implementation_kind
+    session = Session(
+        id=str(uuid.uuid4()),
+        run_id=run.run_id,
+        implementation_kind=worker.implementation_kind,
+        worker_id=worker.id,
+        created_at=0,
+        updated_at=0,
+        **members,
     )
-    return await app.store.workers.put_session(run.seq, complete, idempotency)
+    return await app.store.workers.put_session(run.seq, session, idempotency)

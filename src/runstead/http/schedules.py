@@ -20,7 +20,7 @@ from runstead.core.schedules.schedule import (
     stored_flow,
 )
 from runstead.http.answers import answer_of
-from runstead.http.arguments import named, scoped
+from runstead.http.arguments import named, scoped, set_members
 from runstead.http.bounds import between, line, text
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, debounce_of, unique_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -114,27 +114,19 @@ class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
 
 def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
     body.check()
-    optional = {
-        "timezone": body.timezone,
-        "runtime_target_kind": body.runtime_target_kind,
-        "config": json_object(body.config),
-        "timeout_seconds": body.timeout_seconds,
-        "backoff_limit": body.backoff_limit,
-        "concurrency_policy": body.concurrency_policy,
-        "concurrency_key": body.concurrency_key,
+    given = {
+        name: value
+        for name, value in msgspec.structs.asdict(body).items()
+        if value is not None and name in commands.NewSchedule.__struct_fields__
     }
-    return commands.NewSchedule(
-        name=body.name,
+    converted = {
         **_target_members(body.target),
-        schedule=body.schedule or "",
-        run_at=moment_ms("run_at", body.run_at),
-        runtime_target_environment_id=body.runtime_target_environment_id,
-        runtime_target_branch_id=body.runtime_target_branch_id,
-        max_runs=body.max_runs,
-        max_staleness_seconds=body.max_staleness_seconds,
-        flow=stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
-        **{name: value for name, value in optional.items() if value is not None},  # type: ignore[arg-type]
-    )
+        "run_at": moment_ms("run_at", body.run_at),
+        "flow": stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
+    }
+    if body.config is not None:
+        converted["config"] = json_object(body.config)
+    return commands.NewSchedule(**given | converted)
 
 
 def _target_members(target: ScheduleTarget) -> dict[str, Any]:
@@ -248,7 +240,8 @@ _PLAIN = (
 
 
 def _edit(body: UpdateSchedule) -> Edit:
-    members = {name: value for name in _PLAIN if (value := getattr(body, name)) is not msgspec.UNSET}
+    given = set_members(body)
+    members = {name: given[name] for name in _PLAIN if name in given}
     if body.schedule is not msgspec.UNSET:
         members |= {"schedule": body.schedule, "run_at": None}
     if body.run_at is not msgspec.UNSET:
@@ -260,27 +253,18 @@ def _edit(body: UpdateSchedule) -> Edit:
             members["conversation_mode"] = "create_new" if body.target.conversation_id is None else "existing"
     if body.config is not msgspec.UNSET:
         members["config"] = json_object(body.config)
-    members |= _runtime_target(body)
-    return Edit(
-        members=members,
-        flow=_flow(body),
-        status=None if body.status is msgspec.UNSET else body.status,
-        paused_reason=body.paused_reason,
-    )
-
-
-def _flow(body: UpdateSchedule) -> dict[str, Unique | Debounce | None]:
+    members |= _runtime_target(given)
     flow: dict[str, Unique | Debounce | None] = {}
     if body.unique is not msgspec.UNSET:
         flow["unique"] = unique_of(body.unique)
     if body.debounce is not msgspec.UNSET:
         flow["debounce"] = debounce_of(body.debounce)
-    return flow
+    return Edit(members=members, flow=flow, status=given.get("status"), paused_reason=body.paused_reason)
 
 
-def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
+def _runtime_target(given: dict[str, Any]) -> dict[str, Any]:
     names = RuntimeTarget.__struct_fields__
-    changed = {name: value for name in names if (value := getattr(body, name)) is not msgspec.UNSET}
+    changed = {name: given[name] for name in names if name in given}
     if not changed:
         return {}
     whole = dict.fromkeys(names) | {"runtime_target_kind": "main_branch"} | changed

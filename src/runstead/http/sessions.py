@@ -1,13 +1,12 @@
 """Worker sessions: a worker's own identifier of its work on a run."""
 
-import uuid
 from typing import Annotated
 
 import msgspec
 
 from runstead.commands import workers as commands
 from runstead.core import limits
-from runstead.core.queue.worker import Session, SessionStatus
+from runstead.core.queue.worker import SessionStatus
 from runstead.http.answers import answer_of
 from runstead.http.arguments import named
 from runstead.http.bounds import line
@@ -40,18 +39,8 @@ SessionAnswer = answer_of("SessionAnswer", session=SessionView)
 async def put_session(call: Call[PutSession, Nothing]) -> Reply:
     """Store the worker's session of a run. The next attempt gets it."""
     body = call.body
-    session = Session(
-        id=str(uuid.uuid4()),
-        run_id="",
-        implementation_kind="",
-        worker_id="",
-        session_key=body.session_key,
-        status=body.status,
-        created_at=0,
-        updated_at=0,
-        metadata=json_object(body.metadata),
-    )
+    members = msgspec.structs.asdict(body) | {"metadata": json_object(body.metadata)}
     return await call.idempotent(
-        lambda record: commands.put_session(*named(call), session, fence(call), record),
+        lambda record: commands.put_session(*named(call), members, fence(call), record),
         lambda stored: Reply(200, SessionAnswer(session_view(stored))),
     )
