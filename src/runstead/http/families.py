@@ -1,5 +1,6 @@
 """A run's family and its attempts."""
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -8,7 +9,7 @@ from runstead.commands import runs as commands
 from runstead.core import limits
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import Run
-from runstead.core.runs.transition import Attempt, attempts_of
+from runstead.core.runs.transition import attempts_of
 from runstead.http.answers import list_of
 from runstead.http.arguments import on_run
 from runstead.http.bounds import between
@@ -135,5 +136,4 @@ async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
     return Reply(200, answer)
 
 
-def _attempt_view(attempt: Attempt) -> AttemptView:
-    return view_of(AttemptView, attempt)
+_attempt_view = partial(view_of, AttemptView)

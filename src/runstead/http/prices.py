@@ -1,5 +1,6 @@
 """Prices of models and usage: `/projects/{project}/prices` and `/projects/{project}/usage`."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -74,9 +75,7 @@ class OfModel(msgspec.Struct, frozen=True, kw_only=True):
 
 DeletedPrice = answer_of("DeletedPrice", deleted=Literal[True], provider=str, model=str)
 
-
-def _view(price: Price) -> PriceView:
-    return view_of(PriceView, price)
+_view = partial(view_of, PriceView)
 
 
 @routes.route("GET", _PRICES, query=CursorQuery, answer=PriceList, errors=LOOKUP)

@@ -1,6 +1,7 @@
 """Projects, their members and their API keys."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -42,8 +43,7 @@ class ProjectView(msgspec.Struct, frozen=True):
     search_values: bool
 
 
-def view(project: Project) -> ProjectView:
-    return view_of(ProjectView, project)
+view = partial(view_of, ProjectView)
 
 
 class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,8 +261,7 @@ class MemberView(msgspec.Struct, frozen=True):
     created_at: Timestamp
 
 
-def member_view(member: Member) -> MemberView:
-    return view_of(MemberView, member)
+member_view = partial(view_of, MemberView)
 
 
 @routes.route(

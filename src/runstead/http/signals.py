@@ -1,12 +1,13 @@
 """Signals to a run: sent, and listed."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from runstead.commands import signals as commands
 from runstead.core import limits
-from runstead.core.runs.signal import Signal, SignalName
+from runstead.core.runs.signal import SignalName
 from runstead.http.answers import page_of
 from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -97,5 +98,4 @@ async def signals(call: Call[Nothing, SignalsQuery]) -> Reply:
     return Reply(200, paged(fitted(found, _view), query.cursor, lambda last: last.number))
 
 
-def _view(signal: Signal) -> SignalView:
-    return view_of(SignalView, signal)
+_view = partial(view_of, SignalView)

@@ -1,6 +1,7 @@
 """External workers: `/agent-workers…`."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -95,8 +96,7 @@ class WorkerView(msgspec.Struct, frozen=True):
     version: str | None
 
 
-def view(worker: Worker) -> WorkerView:
-    return view_of(WorkerView, worker)
+view = partial(view_of, WorkerView)
 
 
 class Registered(msgspec.Struct, frozen=True):

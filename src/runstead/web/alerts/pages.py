@@ -21,6 +21,7 @@ pages = Pages()
 
 _ALERTS: Final = "/projects/{project}/alerts"
 _ALERT: Final = _ALERTS + "/{alert_id}"
+_FOR_ADMINS: Final = "alerts/for_admins.html"
 rows_shown: Final = 50
 NUMBERS: Final = ("threshold", "window_seconds", "min_runs", "for_seconds", "repeat_seconds")
 LABELS: Final = {kind: KINDS[kind].label for kind in get_args(AlertKind)}
@@ -42,17 +43,14 @@ FIELD_ERRORS: Final = {
 }
 
 
-async def for_admins(request: PageRequest, project: Project) -> Response:
-    return await request.page("alerts/for_admins.html", project=project, status=403)
-
-
 async def _hooks(request: PageRequest, project: Project) -> list[tuple[str, str]]:
     """(id, URL) of the webhooks that a rule may name."""
     found = await webhooks.page(*request.caller, project.id)
     return [(one.id, one.url) for one in found]
 
 
-async def _listing(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+@pages.show(_ALERTS, to_others=_FOR_ADMINS)
+async def index(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     values: dict[str, Any] = {
         "alerts": await commands.page(*request.caller, project.id),
         "labels": LABELS,
@@ -70,11 +68,6 @@ async def _listing(request: PageRequest, project: Project, refused: Error | None
     )
 
 
-@pages.show(_ALERTS)
-async def index(request: PageRequest, project: Project) -> Response:
-    return await (_listing if request.may("admin", project) else for_admins)(request, project)
-
-
 def _sent(form: Fields) -> dict[str, Any]:
     """The fields of both forms, with numbers where they are."""
     sent: dict[str, Any] = {name: form.one(name) for name in ("name", "webhook_id")}
@@ -85,7 +78,7 @@ def _sent(form: Fields) -> dict[str, Any]:
     return sent
 
 
-@pages.change(_ALERTS, to=_ALERTS, refused=to_admins(_listing))
+@pages.change(_ALERTS, to=_ALERTS, refused=to_admins(index))
 async def create(request: PageRequest, project: Project) -> str:
     named = {name: request.form.one(name) for name in ("kind", "target", "schedule_id")}
     body = body_of(CreateAlert, FIELD_ERRORS, **named, **_sent(request.form))
@@ -95,12 +88,8 @@ async def create(request: PageRequest, project: Project) -> str:
     return "The alert rule was created."
 
 
-@pages.show(_ALERT)
-async def show(request: PageRequest, project: Project) -> Response:
-    return await (_show if request.may("admin", project) else for_admins)(request, project)
-
-
-async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+@pages.show(_ALERT, to_others=_FOR_ADMINS)
+async def show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     alert = await commands.get(*request.caller, project.id, request.path["alert_id"])
     cursor = request.query.seq("cursor")
     found = await commands.history(*request.caller, project.id, alert.id, rows_shown + 1, cursor)
@@ -122,7 +111,7 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     )
 
 
-@pages.change(_ALERT, to=_ALERT, refused=if_invalid(_show))
+@pages.change(_ALERT, to=_ALERT, refused=if_invalid(show))
 async def change(request: PageRequest, project: Project) -> str:
     sent = _sent(request.form)
     body = body_of(UpdateAlert, FIELD_ERRORS, **sent)

@@ -1,7 +1,7 @@
 """Registers page functions by path. Each noun's file has one `Pages`."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from starlette.responses import Response
 
@@ -12,6 +12,7 @@ from runstead.web.framework.request import PageRequest, at
 
 Handler = Callable[[PageRequest], Awaitable[Response]]
 Show = Callable[[PageRequest, Project], Awaitable[Response]]
+S = TypeVar("S", bound=Show)
 Change = Callable[[PageRequest, Project], Awaitable[str | Response]]
 
 Refused = Callable[[PageRequest, Project, Error], Awaitable[Response]]
@@ -58,12 +59,20 @@ class Pages:
     def post(self, path: str) -> Callable[[Handler], Handler]:
         return self._register("POST", path)
 
-    def show(self, path: str, *, scope: Scope = Scope.RUNS_READ) -> Callable[[Show], Show]:
-        """Register a page of a project, in which the caller needs the scope."""
+    def show(
+        self, path: str, *, scope: Scope = Scope.RUNS_READ, to_others: str | None = None
+    ) -> Callable[[S], S]:
+        """Register a page of a project, in which the caller needs the scope.
 
-        def register(show: Show) -> Show:
+        `to_others`: the page is for admins, and others get this template with the status 403.
+        """
+
+        def register(show: S) -> S:
             async def respond(request: PageRequest) -> Response:
-                return await show(request, await request.project(scope))
+                project = await request.project(scope)
+                if to_others is not None and not request.may("admin", project):
+                    return await request.page(to_others, project=project, status=403)
+                return await show(request, project)
 
             self._register("GET", path)(respond)
             return show

@@ -1,7 +1,7 @@
 """Usage: tokens that a project's runs reported, their cost, and prices."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
@@ -23,6 +23,7 @@ from runstead.web.usage.period import PERIODS, Period, period_of
 
 pages = Pages()
 
+_PRICES: Final = "/projects/{project}/usage/prices"
 #: Groupings of a report, with their labels.
 GROUPINGS: Final[dict[By, str]] = {
     "model": "Model",
@@ -119,33 +120,22 @@ def _row(project: Project, by: By, period: Period, group: Group, names: dict[str
             return Row(group, names.get(key, key), None)
 
 
-@pages.show("/projects/{project}/usage/prices")
+@pages.show(_PRICES)
 async def prices(request: PageRequest, project: Project) -> Response:
     values = {name: request.query.one(name) for name in ("provider", "model")}
     return await _prices(request, project, values)
 
 
-@pages.post("/projects/{project}/usage/prices")
-async def put(request: PageRequest) -> Response:
-    project = await request.project(Scope.ADMIN)
+@pages.change(_PRICES, to=_PRICES, scope=Scope.ADMIN)
+async def put(request: PageRequest, project: Project) -> str | Response:
     values = {name: request.form.one(name) for name in ("provider", "model", *_AMOUNTS)}
     try:
-        amounts = _amounts(values)
-        await price_commands.put(
-            *request.caller,
-            project.id,
-            values["provider"],
-            values["model"],
-            input=amounts["input"] or 0,
-            output=amounts["output"] or 0,
-            cached=amounts["cached"],
-            reasoning=amounts["reasoning"],
-        )
+        amounts: dict[str, Any] = _amounts(values)
+        provider, model = values["provider"], values["model"]
+        await price_commands.put(*request.caller, project.id, provider, model, **amounts)
     except Error as refusal:
         return await _prices(request, project, values, refusal)
-    return request.redirect_with_flash(
-        "The price was stored.", to("projects", project.slug, "usage", "prices")
-    )
+    return "The price was stored."
 
 
 def _amounts(values: dict[str, str]) -> dict[str, int | None]:
@@ -163,14 +153,11 @@ def _amounts(values: dict[str, str]) -> dict[str, int | None]:
     return found
 
 
-@pages.post("/projects/{project}/usage/prices/delete")
-async def delete(request: PageRequest) -> Response:
-    project = await request.project(Scope.ADMIN)
+@pages.change(_PRICES + "/delete", to=_PRICES, scope=Scope.ADMIN)
+async def delete(request: PageRequest, project: Project) -> str:
     provider, model = request.form.one("provider"), request.form.one("model")
     await price_commands.delete(*request.caller, project.id, provider, model)
-    return request.redirect_with_flash(
-        "The price was deleted.", to("projects", project.slug, "usage", "prices")
-    )
+    return "The price was deleted."
 
 
 async def _prices(

@@ -22,6 +22,7 @@ pages = Pages()
 
 _WEBHOOKS: Final = "/projects/{project}/webhooks"
 _WEBHOOK: Final = _WEBHOOKS + "/{webhook_id}"
+_FOR_ADMINS: Final = "webhooks/for_admins.html"
 rows_shown: Final = 50
 EVENTS: Final = tuple(name for name in get_args(WebhookEvent) if name != "*")
 STATES: Final[tuple[DeliveryStatus, ...]] = get_args(DeliveryStatus)
@@ -36,10 +37,7 @@ SIGNING_NOTE: Final = (
 )
 
 
-async def for_admins(request: PageRequest, project: Project) -> Response:
-    return await request.page("webhooks/for_admins.html", project=project, status=403)
-
-
+@pages.show(_WEBHOOKS, to_others=_FOR_ADMINS)
 async def listing(
     request: PageRequest, project: Project, refused: Error | None = None, about: str = ""
 ) -> Response:
@@ -54,11 +52,6 @@ async def listing(
         formats=get_args(BodyFormat),
         about=about,
     )
-
-
-@pages.show(_WEBHOOKS)
-async def index(request: PageRequest, project: Project) -> Response:
-    return await (listing if request.may("admin", project) else for_admins)(request, project)
 
 
 @pages.change(_WEBHOOKS, to=_WEBHOOKS, refused=to_admins(partial(listing, about="webhook")))
@@ -90,12 +83,8 @@ async def create(request: PageRequest, project: Project) -> Response:
     )
 
 
-@pages.show(_WEBHOOK)
-async def show(request: PageRequest, project: Project) -> Response:
-    return await (_show if request.may("admin", project) else for_admins)(request, project)
-
-
-async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+@pages.show(_WEBHOOK, to_others=_FOR_ADMINS)
+async def show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     webhook = await commands.get(*request.caller, project.id, request.path["webhook_id"])
     state, cursor = request.query.one("status"), request.query.seq("cursor")
     status = next((one for one in STATES if one == state), None)
@@ -119,7 +108,7 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     )
 
 
-@pages.change(_WEBHOOK, to=_WEBHOOK, refused=if_invalid(_show))
+@pages.change(_WEBHOOK, to=_WEBHOOK, refused=if_invalid(show))
 async def change(request: PageRequest, project: Project) -> str:
     url, events = request.form.required("url", "The URL"), request.form.all("events")
     body = body_of(UpdateWebhook, FIELD_ERRORS, url=url, events=events)
@@ -177,11 +166,9 @@ async def test(request: PageRequest, project: Project) -> str:
     return "A test delivery was queued: it is the first in the list."
 
 
-@pages.get(_WEBHOOK + "/deliveries/{delivery_id}")
-async def delivery(request: PageRequest) -> Response:
-    project, path = await request.project(), request.path
-    if not request.may("admin", project):
-        return await for_admins(request, project)
+@pages.show(_WEBHOOK + "/deliveries/{delivery_id}", to_others=_FOR_ADMINS)
+async def delivery(request: PageRequest, project: Project) -> Response:
+    path = request.path
     webhook, found = await commands.delivery(
         *request.caller, project.id, path["webhook_id"], path["delivery_id"]
     )
