@@ -173,7 +173,7 @@ async def create_key(request: PageRequest, project: Project) -> Response:
 
 @pages.change("/projects/{project}/keys/{key_id}/revoke", to=_ACCESS)
 async def revoke_key(request: PageRequest, project: Project) -> str:
-    key = await commands.revoke_key(*request.caller, project.id, request.path["key_id"])
+    key = await commands.revoke_key(*request.named(project))
     request.forget_credentials()
     return f"The key {key.name or key.prefix} was revoked. It no longer works."
 

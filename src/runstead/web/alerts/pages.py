@@ -90,7 +90,7 @@ async def create(request: PageRequest, project: Project) -> str:
 
 @pages.show(_ALERT, to_others=_FOR_ADMINS)
 async def show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
-    alert = await commands.get(*request.caller, project.id, request.path["alert_id"])
+    alert = await commands.get(*request.named(project))
     cursor = request.query.seq("cursor")
     found = await commands.history(*request.caller, project.id, alert.id, rows_shown + 1, cursor)
     rows = found[:rows_shown]
@@ -116,19 +116,19 @@ async def change(request: PageRequest, project: Project) -> str:
     sent = _sent(request.form)
     body = body_of(UpdateAlert, FIELD_ERRORS, **sent)
     changes = members(body) | ({} if sent["webhook_id"] else {"webhook_id": None})
-    await commands.change(*request.caller, project.id, request.path["alert_id"], changes)
+    await commands.change(*request.named(project), changes)
     return "The alert rule was changed."
 
 
 @pages.change(_ALERT + "/enable", to=_ALERT)
 async def enable(request: PageRequest, project: Project) -> str:
-    await commands.change(*request.caller, project.id, request.path["alert_id"], {}, enabled=True)
+    await commands.change(*request.named(project), {}, enabled=True)
     return "The alert rule was enabled."
 
 
 @pages.change(_ALERT + "/disable", to=_ALERT)
 async def disable(request: PageRequest, project: Project) -> str:
-    await commands.change(*request.caller, project.id, request.path["alert_id"], {}, enabled=False)
+    await commands.change(*request.named(project), {}, enabled=False)
     return "The alert rule was disabled."
 
 
@@ -137,23 +137,23 @@ async def mute(request: PageRequest, project: Project) -> str:
     chosen = request.form.one("seconds")
     seconds = next((one for one in MUTES if str(one) == chosen), 0)
     until = now_ms() + seconds * 1000 if seconds else None
-    await commands.mute(*request.caller, project.id, request.path["alert_id"], until)
+    await commands.mute(*request.named(project), until)
     return f"The alert rule is muted {MUTES[seconds]}. Its history goes on."
 
 
 @pages.change(_ALERT + "/unmute", to=_ALERT)
 async def unmute(request: PageRequest, project: Project) -> str:
-    await commands.unmute(*request.caller, project.id, request.path["alert_id"])
+    await commands.unmute(*request.named(project))
     return "The alert rule sends messages again."
 
 
 @pages.change(_ALERT + "/test", to=_ALERT)
 async def test(request: PageRequest, project: Project) -> str:
-    sent = await commands.send_test(*request.caller, project.id, request.path["alert_id"])
+    sent = await commands.send_test(*request.named(project))
     return f"A test message was queued for {len(sent)} webhook{'' if len(sent) == 1 else 's'}."
 
 
 @pages.change(_ALERT + "/delete", to=_ALERTS)
 async def delete(request: PageRequest, project: Project) -> str:
-    await commands.delete(*request.caller, project.id, request.path["alert_id"])
+    await commands.delete(*request.named(project))
     return "The alert rule was deleted."

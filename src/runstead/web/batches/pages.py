@@ -204,4 +204,4 @@ async def retry(request: PageRequest) -> Response:
 
 async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Batch]:
     project = await request.project(scope)
-    return project, await commands.get(*request.caller, project.id, request.path["batch_id"])
+    return project, await commands.get(*request.named(project))

@@ -69,6 +69,11 @@ class PageRequest:
         """The first arguments of a command: `commands.get(*request.caller, project.id)`."""
         return self.app, self.principal
 
+    def named(self, project: Project) -> tuple[App, Principal, str, str]:
+        """The same, with the project and what else the path names, such as its webhook."""
+        _, name, *_ = self.path.values()
+        return self.app, self.principal, project.id, name
+
     @property
     def by_htmx(self) -> bool:
         """Whether htmx requests a part of a page."""

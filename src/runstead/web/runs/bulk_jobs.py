@@ -63,7 +63,7 @@ async def begin(request: PageRequest) -> Response:
 
 @pages.show(f"{_PATH}/{{job_id}}")
 async def show(request: PageRequest, project: Project) -> Response:
-    job = await commands.get(*request.caller, project.id, request.path["job_id"])
+    job = await commands.get(*request.named(project))
     return await request.page(
         "runs/bulk_job.html",
         project=project,
@@ -78,7 +78,7 @@ async def show(request: PageRequest, project: Project) -> Response:
 @pages.post(f"{_PATH}/{{job_id}}/cancel")
 async def cancel(request: PageRequest) -> Response:
     project = await request.project(Scope.RUNS_WRITE)
-    job = await commands.cancel(*request.caller, project.id, request.path["job_id"])
+    job = await commands.cancel(*request.named(project))
     flash = "The job was stopped." if job.status == "cancelled" else "The job had already ended."
     return request.redirect_with_flash(flash, _address(project, job.id))
 

@@ -217,7 +217,7 @@ async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[P
 
 
 async def _stored(request: PageRequest, project: Project) -> Schedule:
-    return await commands.get(*request.caller, project.id, request.path["schedule_id"])
+    return await commands.get(*request.named(project))
 
 
 def _return_address(request: PageRequest, project: Project, schedule: Schedule) -> str:

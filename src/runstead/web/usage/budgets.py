@@ -91,11 +91,11 @@ async def create(request: PageRequest, project: Project) -> str:
 async def change(request: PageRequest, project: Project) -> str:
     limit, on_reached = _limit(request.form) or None, request.form.one("on_reached")
     body = body_of(UpdateBudget, FIELD_ERRORS, limit=limit, on_reached=on_reached)
-    await commands.change(*request.caller, project.id, request.path["budget_id"], members(body))
+    await commands.change(*request.named(project), members(body))
     return "The budget was changed."
 
 
 @pages.change(_BUDGET + "/delete", to=_BUDGETS)
 async def delete(request: PageRequest, project: Project) -> str:
-    await commands.delete(*request.caller, project.id, request.path["budget_id"])
+    await commands.delete(*request.named(project))
     return "The budget was deleted. Runs that wait for it continue."

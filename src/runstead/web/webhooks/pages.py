@@ -85,7 +85,7 @@ async def create(request: PageRequest, project: Project) -> Response:
 
 @pages.show(_WEBHOOK, to_others=_FOR_ADMINS)
 async def show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
-    webhook = await commands.get(*request.caller, project.id, request.path["webhook_id"])
+    webhook = await commands.get(*request.named(project))
     state, cursor = request.query.one("status"), request.query.seq("cursor")
     status = next((one for one in STATES if one == state), None)
     found = await commands.deliveries(*request.caller, project.id, webhook.id, rows_shown + 1, cursor, status)
@@ -114,27 +114,25 @@ async def change(request: PageRequest, project: Project) -> str:
     body = body_of(UpdateWebhook, FIELD_ERRORS, url=url, events=events)
     if body.events is None:
         raise Error("INVALID_REQUEST", FIELD_ERRORS["events"])
-    await commands.change(
-        *request.caller, project.id, request.path["webhook_id"], url=body.url, events=body.events
-    )
+    await commands.change(*request.named(project), url=body.url, events=body.events)
     return "The webhook was changed."
 
 
 @pages.change(_WEBHOOK + "/enable", to=_WEBHOOK)
 async def enable(request: PageRequest, project: Project) -> str:
-    await commands.change(*request.caller, project.id, request.path["webhook_id"], enabled=True)
+    await commands.change(*request.named(project), enabled=True)
     return "The webhook was enabled. Pending deliveries continue."
 
 
 @pages.change(_WEBHOOK + "/disable", to=_WEBHOOK)
 async def disable(request: PageRequest, project: Project) -> str:
-    await commands.change(*request.caller, project.id, request.path["webhook_id"], enabled=False)
+    await commands.change(*request.named(project), enabled=False)
     return "The webhook was disabled. It sends nothing."
 
 
 @pages.change(_WEBHOOK + "/delete", to=_WEBHOOKS)
 async def delete(request: PageRequest, project: Project) -> str:
-    await commands.delete(*request.caller, project.id, request.path["webhook_id"])
+    await commands.delete(*request.named(project))
     return "The webhook was deleted."
 
 
@@ -162,7 +160,7 @@ async def rotate(request: PageRequest, project: Project) -> Response:
 
 @pages.change(_WEBHOOK + "/test", to=_WEBHOOK)
 async def test(request: PageRequest, project: Project) -> str:
-    await commands.send_test(*request.caller, project.id, request.path["webhook_id"])
+    await commands.send_test(*request.named(project))
     return "A test delivery was queued: it is the first in the list."
 
 

@@ -72,9 +72,7 @@ async def rotate(request: PageRequest, project: Project) -> Response:
     token = new_token()
     made = await idempotent(
         request,
-        lambda record: commands.change(
-            *request.caller, project.id, request.path["trigger_id"], token=token, idempotency=record
-        ),
+        lambda record: commands.change(*request.named(project), token=token, idempotency=record),
     )
     if made is None:
         return already_created(request, "The URL", at(_LIST, request, project))
@@ -83,17 +81,17 @@ async def rotate(request: PageRequest, project: Project) -> Response:
 
 @pages.change(_TRIGGER + "/enable", to=_LIST)
 async def enable(request: PageRequest, project: Project) -> str:
-    found = await commands.change(*request.caller, project.id, request.path["trigger_id"], enabled=True)
+    found = await commands.change(*request.named(project), enabled=True)
     return f"The trigger {found.name} was enabled."
 
 
 @pages.change(_TRIGGER + "/disable", to=_LIST)
 async def disable(request: PageRequest, project: Project) -> str:
-    found = await commands.change(*request.caller, project.id, request.path["trigger_id"], enabled=False)
+    found = await commands.change(*request.named(project), enabled=False)
     return f"The trigger {found.name} was disabled."
 
 
 @pages.change(_TRIGGER + "/delete", to=_LIST)
 async def delete(request: PageRequest, project: Project) -> str:
-    await commands.delete(*request.caller, project.id, request.path["trigger_id"])
+    await commands.delete(*request.named(project))
     return "The trigger was deleted. The runs that it started are kept."
