@@ -115,11 +115,7 @@ class AlertView(msgspec.Struct, frozen=True):
 
 
 AlertAnswer = answer_of("AlertAnswer", alert=AlertView)
-
-
 AlertList = answer_of("AlertList", data=list[AlertView])
-
-
 AlertDeleted = answer_of("AlertDeleted", deleted=bool)
 
 

@@ -118,11 +118,7 @@ class BudgetView(msgspec.Struct, frozen=True):
 
 
 BudgetAnswer = answer_of("BudgetAnswer", budget=BudgetView)
-
-
 BudgetList = answer_of("BudgetList", data=list[BudgetView])
-
-
 BudgetDeleted = answer_of("BudgetDeleted", deleted=bool)
 
 

@@ -55,6 +55,7 @@ class CompensationView(msgspec.Struct, frozen=True):
 
 
 CompensationAnswer = answer_of("CompensationAnswer", compensation=CompensationView, duplicate=bool)
+CompensationList = answer_of("CompensationList", data=list[CompensationView])
 
 
 @routes.route(
@@ -85,9 +86,6 @@ async def register(call: Call[RegisterCompensation, InProject]) -> Reply:
         return Reply(201, CompensationAnswer(view, written.transition.duplicate))
 
     return await call.idempotent(lambda record: commands.register(*on_run(call), new, proof, record), answer)
-
-
-CompensationList = answer_of("CompensationList", data=list[CompensationView])
 
 
 @routes.route("GET", "/runs/{run_id}/compensations", query=InProject, answer=CompensationList, errors=MISSING)

@@ -76,6 +76,10 @@ class ConversationView(msgspec.Struct, frozen=True):
     archived_at: Timestamp | None
 
 
+ConversationPage = page_of("ConversationPage", ConversationView)
+ProjectionPage = page_of("ProjectionPage", ProjectionView)
+
+
 def view(conversation: Conversation) -> ConversationView:
     return view_of(
         ConversationView,
@@ -126,9 +130,6 @@ async def get_run(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(200, projection(found))
 
 
-ProjectionPage = page_of("ProjectionPage", ProjectionView)
-
-
 class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
     """`cursor` is `page_info.next` of the previous page."""
 
@@ -165,9 +166,6 @@ class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
 
     project_id: Name | None = None
     status: ShownStatus | None = None
-
-
-ConversationPage = page_of("ConversationPage", ConversationView)
 
 
 @routes.route("GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=LOOKUP)

@@ -41,9 +41,6 @@ class EventView(msgspec.Struct, frozen=True):
     cursor: str | Unset = msgspec.UNSET
 
 
-EventPage = page_of("EventPage", EventView)
-
-
 class ConversationEventView(msgspec.Struct, frozen=True):
     """An event. `source` is who wrote it. `run_id` and `cursor` are set with `include_descendants`."""
 
@@ -56,6 +53,7 @@ class ConversationEventView(msgspec.Struct, frozen=True):
 
 
 ConversationEventPage = page_of("ConversationEventPage", ConversationEventView)
+EventPage = page_of("EventPage", EventView)
 
 
 View = Callable[..., Any]

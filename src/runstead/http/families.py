@@ -112,6 +112,7 @@ class AttemptView(msgspec.Struct, frozen=True):
 
 
 AttemptList = list_of("AttemptList", AttemptView, "attempts")
+_attempt_view = partial(view_of, AttemptView)
 
 
 class AttemptsQuery(InProject, frozen=True, kw_only=True):
@@ -134,6 +135,3 @@ async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
         following = None if page.last is None else str(page.last.attempt)
         answer["page_info"] = PageInfo(self=None if cursor is None else str(cursor), next=following)
     return Reply(200, answer)
-
-
-_attempt_view = partial(view_of, AttemptView)

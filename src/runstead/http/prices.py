@@ -61,8 +61,6 @@ class PriceView(msgspec.Struct, frozen=True):
 
 
 PriceAnswer = answer_of("PriceAnswer", price=PriceView)
-
-
 PriceList = list_of("PriceList", PriceView, "prices")
 
 
@@ -74,7 +72,6 @@ class OfModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DeletedPrice = answer_of("DeletedPrice", deleted=Literal[True], provider=str, model=str)
-
 _view = partial(view_of, PriceView)
 
 

@@ -44,6 +44,7 @@ class ProjectView(msgspec.Struct, frozen=True):
 
 
 view = partial(view_of, ProjectView)
+ProjectList = list_of("ProjectList", ProjectView, "projects")
 
 
 class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +84,6 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
     )
     call.forget_credentials()  # its creator may use it at once
     return reply
-
-
-ProjectList = list_of("ProjectList", ProjectView, "projects")
 
 
 @routes.route("GET", "/projects", query=CursorQuery, answer=ProjectList, errors=("FORBIDDEN",))
@@ -262,6 +260,8 @@ class MemberView(msgspec.Struct, frozen=True):
 
 
 member_view = partial(view_of, MemberView)
+MemberList = list_of("MemberList", MemberView, "members")
+Removed = answer_of("Removed", removed=bool)
 
 
 @routes.route(
@@ -283,17 +283,11 @@ async def put_member(call: Call[PutMember, Nothing]) -> Reply:
     return reply
 
 
-MemberList = list_of("MemberList", MemberView, "members")
-
-
 @routes.route("GET", _MEMBERS, query=CursorQuery, answer=MemberList, errors=LOOKUP)
 async def members(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's members, oldest first."""
     found = await commands.members(*scoped(call))
     return _listed(call, found, member_view, _by_user)
-
-
-Removed = answer_of("Removed", removed=bool)
 
 
 @routes.route(

@@ -88,8 +88,6 @@ class PushServiceView(msgspec.Struct, frozen=True):
 
 
 PushServiceAnswer = answer_of("PushServiceAnswer", service=PushServiceView)
-
-
 PushServiceList = list_of("PushServiceList", PushServiceView, "services")
 
 

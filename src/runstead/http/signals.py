@@ -88,6 +88,7 @@ class SignalView(msgspec.Struct, frozen=True):
 
 
 SignalList = page_of("SignalList", SignalView)
+_view = partial(view_of, SignalView)
 
 
 @routes.route("GET", "/runs/{run_id}/signals", query=SignalsQuery, answer=SignalList, errors=MISSING)
@@ -96,6 +97,3 @@ async def signals(call: Call[Nothing, SignalsQuery]) -> Reply:
     query = call.query
     found = await commands.of_run(*on_run(call), query.cursor, query.limit, taken=query.taken)
     return Reply(200, paged(fitted(found, _view), query.cursor, lambda last: last.number))
-
-
-_view = partial(view_of, SignalView)

@@ -106,6 +106,8 @@ class TriggerView(msgspec.Struct, frozen=True):
 
 
 TriggerAnswer = answer_of("TriggerAnswer", trigger=TriggerView)
+TriggerList = list_of("TriggerList", TriggerView, "triggers")
+TriggerDeleted = answer_of("TriggerDeleted", deleted=bool)
 
 
 class CreatedTrigger(msgspec.Struct, frozen=True):
@@ -113,9 +115,6 @@ class CreatedTrigger(msgspec.Struct, frozen=True):
 
     trigger: TriggerView
     token: str | None
-
-
-TriggerList = list_of("TriggerList", TriggerView, "triggers")
 
 
 def view(trigger: Trigger) -> TriggerView:
@@ -188,9 +187,6 @@ async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
         ),
         lambda trigger: Reply(200, TriggerAnswer(view(trigger))),
     )
-
-
-TriggerDeleted = answer_of("TriggerDeleted", deleted=bool)
 
 
 @routes.route("DELETE", _TRIGGER, answer=TriggerDeleted, errors=CHANGE)

@@ -90,6 +90,8 @@ class WebhookView(msgspec.Struct, frozen=True):
 
 
 WebhookAnswer = answer_of("WebhookAnswer", webhook=WebhookView)
+WebhookList = answer_of("WebhookList", data=list[WebhookView])
+WebhookDeleted = answer_of("WebhookDeleted", deleted=bool)
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
@@ -97,9 +99,6 @@ class CreatedWebhook(msgspec.Struct, frozen=True):
 
     webhook: WebhookView
     secret: str | None
-
-
-WebhookList = answer_of("WebhookList", data=list[WebhookView])
 
 
 class DeliveryView(msgspec.Struct, frozen=True):
@@ -124,8 +123,6 @@ class DeliveryView(msgspec.Struct, frozen=True):
 
 
 DeliveryAnswer = answer_of("DeliveryAnswer", delivery=DeliveryView)
-
-
 DeliveryPage = page_of("DeliveryPage", DeliveryView)
 
 
@@ -182,9 +179,6 @@ async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
         ),
         lambda webhook: Reply(200, WebhookAnswer(view(webhook))),
     )
-
-
-WebhookDeleted = answer_of("WebhookDeleted", deleted=bool)
 
 
 @routes.route("DELETE", _WEBHOOK, answer=WebhookDeleted, errors=CHANGE)

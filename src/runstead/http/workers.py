@@ -97,6 +97,7 @@ class WorkerView(msgspec.Struct, frozen=True):
 
 
 view = partial(view_of, WorkerView)
+WorkerPage = page_of("WorkerPage", WorkerView)
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -148,9 +149,6 @@ class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
     limit: PageLimit = limits.page_rows_default
     status: WorkerStatus | None = None
-
-
-WorkerPage = page_of("WorkerPage", WorkerView)
 
 
 @routes.route("GET", _PROJECT + "/workers", query=WorkerFilter, answer=WorkerPage, errors=LOOKUP)
