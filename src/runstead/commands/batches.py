@@ -9,18 +9,10 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from runstead.commands import create as creating
 from runstead.commands.access import Access, needs
 from runstead.commands.app import App
-from runstead.commands.create import (
-    NewRun,
-    check_input,
-    conflict,
-    copy_request,
-    draft,
-    insert,
-    new_uuid,
-    push_agent,
-)
+from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
@@ -81,7 +73,7 @@ async def create(access: Access, new: NewBatch, idempotency: Idempotency = None)
     )
     _refuse_duplicates(new.runs)
     async for index, run in in_pieces(new.runs):
-        await check_input(app, project.id, run, f"$.runs[{index}].request.input")
+        await creating.check_input(app, project.id, run, f"$.runs[{index}].request.input")
     ids = _new_ids()
     members = [
         _member(
@@ -109,9 +101,9 @@ def _new_ids() -> Iterator[str]:
     """Return random ids of runs that begin alike, so that they are neighbours in the index of ids. Otherwise a batch
     changes most pages of a large index.
     """
-    start = f"run_{new_uuid()[:8]}"
+    start = f"run_{creating.new_uuid()[:8]}"
     while True:
-        yield start + new_uuid()[8:]
+        yield start + creating.new_uuid()[8:]
 
 
 async def in_pieces(items: Iterable[T]) -> AsyncIterator[tuple[int, T]]:
@@ -170,15 +162,15 @@ def _owner(index: int, run: NewRun, project: Project) -> str:
 
 
 def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Member:
-    drafted, message = draft(new, batch.project_id, principal)
+    drafted, message = creating.draft(new, batch.project_id, principal)
     run = replace(drafted, batch_id=batch.id)
 
     def decide(loaded: Loaded) -> Transition:
         try:
             if loaded.run is not None:
-                raise conflict(loaded.run)
+                raise creating.conflict(loaded.run)
             existing = transitions.find_existing(run, new.flow, loaded)
-            return insert(run, message, loaded, new.flow) if existing is None else existing
+            return creating.insert(run, message, loaded, new.flow) if existing is None else existing
         except Error as refusal:
             raise at_index(index, refusal) from None
 
@@ -284,16 +276,16 @@ async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[R
 
 
 def _retried(first: Run, run_id: str, batch: Batch, principal: Principal) -> Member:
-    copied, message = copy_request(first, principal)
+    copied, message = creating.copy_request(first, principal)
     run = replace(copied, batch_id=batch.id, run_id=run_id, root_run_id=run_id)
 
     def decide(loaded: Loaded) -> Transition:
         try:
-            return insert(run, message, loaded)
+            return creating.insert(run, message, loaded)
         except Error as refusal:
             raise Error(refusal.code, f"{first.run_id}: {refusal.message}") from None
 
-    want = Want(parent_run_id=first.parent_run_id, push_agent=push_agent(run))
+    want = Want(parent_run_id=first.parent_run_id, push_agent=creating.push_agent(run))
     return Member(RunKey(batch.project_id, run.run_id), decide, want)
 
 
@@ -371,7 +363,11 @@ async def follow_up(app: App, batch: Batch) -> None:
     )
 
     def decide(loaded: Loaded) -> Transition:
-        return Transition(loaded.run, duplicate=True) if loaded.run is not None else insert(run, None, loaded)
+        return (
+            Transition(loaded.run, duplicate=True)
+            if loaded.run is not None
+            else creating.insert(run, None, loaded)
+        )
 
     app.publish(await app.store.runs.apply(RunKey(batch.project_id, run.run_id), decide))
     await app.store.batches.change(

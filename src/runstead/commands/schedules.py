@@ -20,7 +20,7 @@ from runstead.core.runs.flow import wanted_keys
 from runstead.core.runs.run import RuntimeTargetKind
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import Firing
-from runstead.core.schedules import edits
+from runstead.core.schedules import edits, schedule as rules
 from runstead.core.schedules.edits import Edit, refuse_more_than_fit
 from runstead.core.schedules.schedule import (
     ConcurrencyPolicy,
@@ -28,9 +28,6 @@ from runstead.core.schedules.schedule import (
     Schedule,
     ScheduleStatus,
     ScheduleTargetKind,
-    begun,
-    check,
-    upcoming as next_times,
 )
 from runstead.ports.store import ListPage, RunKey, ScheduleQuery, Written
 
@@ -69,12 +66,12 @@ async def create(access: Access, new: NewSchedule, idempotency: Idempotency = No
     Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
     """
     schedule = draft(new, access.project_id, access.user)
-    check(schedule, now_ms())
+    rules.check(schedule, now_ms())
     await locate.check_conversation(access.app, access.principal, access.project_id, schedule.conversation_id)
 
     def decide(count: int, now: int) -> Schedule:
         refuse_more_than_fit(count + 1)
-        return begun(schedule, now)
+        return rules.begun(schedule, now)
 
     return await access.recording.schedules.create(access.project_id, decide, idempotency)
 
@@ -116,7 +113,7 @@ async def delete(access: Access, schedule_id: str) -> Schedule:
 async def upcoming(app: App, principal: Principal, ref: str, schedule_id: str, count: int) -> list[int]:
     """Return the next times (ms) at which the schedule fires."""
     schedule = await get(app, principal, ref, schedule_id)
-    return await asyncio.to_thread(next_times, schedule, count, await now(app))
+    return await asyncio.to_thread(rules.upcoming, schedule, count, await now(app))
 
 
 async def now(app: App) -> int:

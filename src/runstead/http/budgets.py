@@ -7,17 +7,8 @@ import msgspec
 from runstead.commands import budgets as commands
 from runstead.commands.app import App
 from runstead.core import limits
-from runstead.core.budgets.budget import (
-    OnReached,
-    Period,
-    ScopeKind,
-    StoredScope,
-    bounds_of,
-    ends_at,
-    format_micros,
-    reached,
-    share,
-)
+from runstead.core.budgets import budget as rules
+from runstead.core.budgets.budget import OnReached, Period, ScopeKind, StoredScope
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
@@ -123,7 +114,7 @@ BudgetDeleted = answer_of("BudgetDeleted", deleted=bool)
 
 
 def _amounts(tokens: int | None, micros: int | None) -> Amounts:
-    return Amounts(None if micros is None else format_micros(micros), tokens)
+    return Amounts(None if micros is None else rules.format_micros(micros), tokens)
 
 
 def view(state: BudgetState) -> BudgetView:
@@ -133,11 +124,11 @@ def view(state: BudgetState) -> BudgetView:
     if budget.period != "run_family" or spent.family_seq:
         current = SpendingView(
             starts_at=iso(spent.starts_at) if spent.starts_at else None,
-            ends_at=iso_or_none(ends_at(budget.period, spent.starts_at)),
+            ends_at=iso_or_none(rules.ends_at(budget.period, spent.starts_at)),
             spent=_amounts(spent.tokens, spent.cost_micros),
-            limit=_amounts(*bounds_of(budget, spent)),
-            percent=share(budget, spent),
-            reached=reached(budget, spent),
+            limit=_amounts(*rules.bounds_of(budget, spent)),
+            percent=rules.share(budget, spent),
+            reached=rules.reached(budget, spent),
             alerted_at=iso_or_none(spent.alerted_at),
             reached_at=iso_or_none(spent.reached_at),
         )

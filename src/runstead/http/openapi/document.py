@@ -17,16 +17,10 @@ from runstead.http.framework.endpoint import Nothing, Operation
 from runstead.http.framework.problems import STATUS, Problem
 from runstead.http.framework.values import NO_CONTROLS, NO_NUL
 from runstead.http.messages import PART, AddMessage
+from runstead.http.openapi import rules
 from runstead.http.openapi.examples import EXAMPLES
 from runstead.http.openapi.links import add_links
 from runstead.http.openapi.names import name_shapes, operation_id
-from runstead.http.openapi.rules import (
-    describe_batches,
-    describe_creations,
-    describe_rules,
-    describe_targets,
-    reference,
-)
 from runstead.http.records import IF_MATCH
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
 from runstead.http.triggers import FORM
@@ -147,10 +141,12 @@ def document(operations: Sequence[Operation]) -> Schema:
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
     _refuse_nul(components, [*REQUESTS.values(), *(shape for o in operations for shape in (o.body, o.query))])
     _describe_values(components)
-    describe_creations(components)
-    describe_batches(components)
-    describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
-    describe_rules(components)
+    rules.describe_creations(components)
+    rules.describe_batches(components)
+    rules.describe_targets(
+        components, [operation.body for operation in operations if operation.method == "POST"]
+    )
+    rules.describe_rules(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
@@ -216,8 +212,8 @@ _PLAIN_TEXT: Final = frozenset({"pattern", "format", "enum", "const"})
 def _describe_values(components: dict[str, Schema]) -> None:
     """Add the schemas of values that are decoded as raw JSON and checked in a second step."""
     complete = components[CompleteRun.__name__]["properties"]
-    complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
-    complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
+    complete["metadata"]["anyOf"] = [rules.reference(UsageMetadata.__name__), {"type": "null"}]
+    complete["artifacts"]["anyOf"][0]["items"] = rules.reference(Artifact.__name__)
     complete["output"]["description"] = (
         f"An output over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
@@ -226,7 +222,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
         message["role"] = {"type": "string", "const": "user", "default": "user"}
         message["parts"]["items"] = dict(PART)
     if "AppendEvents" in components:
-        components["AppendEvents"]["properties"]["events"]["items"] = reference("Event")
+        components["AppendEvents"]["properties"]["events"]["items"] = rules.reference("Event")
         components["Event"] = {
             "title": "Event",
             "type": "object",
