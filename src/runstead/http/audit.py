@@ -10,17 +10,11 @@ from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
 from runstead.http.answers import page_of
 from runstead.http.arguments import scoped
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
 from runstead.http.framework.problems import LOOKUP
-from runstead.http.framework.values import (
-    AUDIT_CURSOR,
-    JsonObject,
-    Moment,
-    Name,
-    PageLimit,
-    moment_ms,
-)
+from runstead.http.framework.values import JsonObject, Moment, Name, PageLimit
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import AuditQuery, ListPage
 
@@ -30,7 +24,7 @@ routes = Routes("Administration")
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters and page of the audit log. An entry matches all filters."""
 
-    cursor: Annotated[str, Meta(pattern=AUDIT_CURSOR)] | None = None
+    cursor: Annotated[str, Meta(pattern=values.AUDIT_CURSOR)] | None = None
     limit: PageLimit = limits.page_rows_default
     actor: Annotated[Name, Meta(description="The id of the actor.")] | None = None
     action: Action | None = None
@@ -112,8 +106,8 @@ def audit_query(query: AuditFilter, project_id: str = "") -> AuditQuery:
         action=query.action,
         object_kind=kind or None,
         object_id=object_id or None,
-        created_after=moment_ms("after", query.after),
-        created_before=moment_ms("before", query.before),
+        created_after=values.moment_ms("after", query.after),
+        created_before=values.moment_ms("before", query.before),
         before=before,
     )
 

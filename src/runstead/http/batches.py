@@ -17,19 +17,12 @@ from runstead.http.bounds import text
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.sse import EventStream
-from runstead.http.framework.values import (
-    WORK_TARGET,
-    JsonObject as Object,
-    Name,
-    RunId,
-    Text,
-    Uuid,
-    bounded,
-)
+from runstead.http.framework.values import JsonObject as Object, Name, RunId, Text, Uuid
 from runstead.http.framework.views import JsonObject, Timestamp, view_of
 from runstead.http.runs import CancelRun
 from runstead.ports.store import Made
@@ -61,7 +54,7 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _Target = Annotated[
-    str, text(limits.target_chars_max, "`task:<id>` or `workflow:<id>`.", pattern=WORK_TARGET)
+    str, text(limits.target_chars_max, "`task:<id>` or `workflow:<id>`.", pattern=values.WORK_TARGET)
 ]
 
 
@@ -171,7 +164,7 @@ async def _new(body: CreateBatch) -> commands.NewBatch:
             name: msgspec.Raw(msgspec.json.encode(v)) for name, v in (body.on_complete.config or {}).items()
         }
         follow_up = commands.FollowUp(body.on_complete.target, config)
-        bounded("on_complete.config", msgspec.json.encode(config), limits.batch_config_bytes_max)
+        values.bounded("on_complete.config", msgspec.json.encode(config), limits.batch_config_bytes_max)
     return commands.NewBatch(runs=runs, name=body.name, on_complete=follow_up)
 
 

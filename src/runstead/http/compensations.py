@@ -12,17 +12,9 @@ from runstead.http.answers import answer_of
 from runstead.http.arguments import on_run
 from runstead.http.bounds import text
 from runstead.http.create_bodies import JsonValue
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import (
-    WORK_TARGET,
-    IdempotencyKey,
-    JsonObject,
-    Positive,
-    Text,
-    bounded,
-    json_object,
-    json_value,
-)
+from runstead.http.framework.values import IdempotencyKey, JsonObject, Positive, Text
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.runs import MISSING, WRITE, InProject, fence
 from runstead.ports.store import Written
@@ -36,7 +28,7 @@ class RegisterCompensation(msgspec.Struct, frozen=True, kw_only=True):
     A repeat with the same `idempotency_key` registers nothing, and its config and input are dropped.
     """
 
-    target: Annotated[str, text(limits.target_chars_max, pattern=WORK_TARGET)]
+    target: Annotated[str, text(limits.target_chars_max, pattern=values.WORK_TARGET)]
     config: JsonObject | None = None
     input: JsonValue = msgspec.UNSET
     title: Text | None = None
@@ -73,8 +65,8 @@ async def register(call: Call[RegisterCompensation, InProject]) -> Reply:
     new = commands.NewCompensation(
         target=body.target,
         title=body.title,
-        config=bounded("config", json_object(body.config), limits.run_config_bytes_max),
-        input=bounded("input", json_value(body.input), limits.run_input_bytes_max),
+        config=values.bounded("config", values.json_object(body.config), limits.run_config_bytes_max),
+        input=values.bounded("input", values.json_value(body.input), limits.run_input_bytes_max),
         key=body.idempotency_key,
     )
     proof = fence(call, body.attempt)

@@ -18,17 +18,11 @@ from runstead.http.answers import page_of
 from runstead.http.arguments import from_body, scoped
 from runstead.http.bounds import text
 from runstead.http.events import conversation_run_ref
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted, paged
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import (
-    Count,
-    JsonObject,
-    Name,
-    PageLimit,
-    bounded,
-    json_object,
-)
+from runstead.http.framework.values import Count, JsonObject, Name, PageLimit
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.http.run_view import ProjectionView, projection
 from runstead.ports.store import ConversationQuery, SeqPage
@@ -107,7 +101,9 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
         commands.NewConversation,
         body,
         project=body.project_id,
-        metadata=bounded("metadata", json_object(body.metadata), limits.conversation_metadata_bytes_max),
+        metadata=values.bounded(
+            "metadata", values.json_object(body.metadata), limits.conversation_metadata_bytes_max
+        ),
     )
     return await call.idempotent(
         lambda record: commands.create(call.app, call.principal, new, record),

@@ -15,17 +15,12 @@ from runstead.core.identity.principal import for_reading
 from runstead.http.answers import answer_of
 from runstead.http.arguments import from_body, scoped
 from runstead.http.conversations import NumberedPage
+from runstead.http.framework import values
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import (
-    IdempotencyKey,
-    JsonObject,
-    Name,
-    PageInfo,
-    json_object,
-)
+from runstead.http.framework.values import IdempotencyKey, JsonObject, Name, PageInfo
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import ListPage
 
@@ -124,7 +119,7 @@ async def add(call: Call[AddMessage, Nothing]) -> Reply:
     for index, part in enumerate(body.parts):
         if not isinstance(part.get("type"), str):
             raise invalid(f"Object missing required field `type` - at `$.parts[{index}]`")
-    parts, metadata = msgspec.json.encode(body.parts), json_object(body.metadata)
+    parts, metadata = msgspec.json.encode(body.parts), values.json_object(body.metadata)
     new = from_body(commands.NewMessage, body, parts=parts, metadata=metadata)
     return await call.idempotent(
         lambda record: commands.add(*scoped(call), new, record), lambda stored: Reply(201, view(stored))

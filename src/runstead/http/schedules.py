@@ -23,11 +23,11 @@ from runstead.http.answers import answer_of
 from runstead.http.arguments import named, scoped, set_members
 from runstead.http.bounds import between, line, text
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, debounce_of, unique_of
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
-    END,
     IdempotencyKey,
     JsonObject as Object,
     Moment,
@@ -36,8 +36,6 @@ from runstead.http.framework.values import (
     Positive,
     RuntimeTarget,
     Uuid,
-    json_object,
-    moment_ms,
 )
 from runstead.http.framework.views import Timestamp
 from runstead.http.schedule_view import ScheduleView, view
@@ -67,7 +65,7 @@ _Zone = Annotated[
         min_length=1,
         max_length=limits.timezone_chars_max,
         description="A time zone of the IANA database, such as `Europe/Berlin`.",
-        extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{END}"},
+        extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{values.END}"},
     ),
 ]
 _Timeout = Annotated[int, between(1, limits.timeout_s_max)]
@@ -121,11 +119,11 @@ def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
     }
     converted = {
         **_target_members(body.target),
-        "run_at": moment_ms("run_at", body.run_at),
+        "run_at": values.moment_ms("run_at", body.run_at),
         "flow": stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
     }
     if body.config is not None:
-        converted["config"] = json_object(body.config)
+        converted["config"] = values.json_object(body.config)
     return commands.NewSchedule(**given | converted)
 
 
@@ -246,13 +244,16 @@ def _edit(body: UpdateSchedule) -> Edit:
         members |= {"schedule": body.schedule, "run_at": None}
     if body.run_at is not msgspec.UNSET:
         # A change that sets both is refused by `schedule.check`.
-        members |= {"schedule": members.get("schedule", ""), "run_at": moment_ms("run_at", body.run_at)}
+        members |= {
+            "schedule": members.get("schedule", ""),
+            "run_at": values.moment_ms("run_at", body.run_at),
+        }
     if body.target is not msgspec.UNSET:
         members |= _target_members(body.target)
         if body.target.kind == "agent" and body.target.conversation_mode is None:
             members["conversation_mode"] = "create_new" if body.target.conversation_id is None else "existing"
     if body.config is not msgspec.UNSET:
-        members["config"] = json_object(body.config)
+        members["config"] = values.json_object(body.config)
     members |= _runtime_target(given)
     flow: dict[str, Unique | Debounce | None] = {}
     if body.unique is not msgspec.UNSET:

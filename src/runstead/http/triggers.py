@@ -14,20 +14,12 @@ from runstead.http.answers import answer_of, list_of
 from runstead.http.arguments import from_body, named, scoped
 from runstead.http.bounds import text
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
+from runstead.http.framework import values
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import (
-    ANY_TARGET,
-    NO_CONTROLS,
-    JsonObject as Object,
-    Name,
-    Uuid,
-    bounded,
-    json_object,
-    json_value,
-)
+from runstead.http.framework.values import JsonObject as Object, Name, Uuid
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import Written
 
@@ -43,7 +35,7 @@ _Target = Annotated[
     text(
         limits.target_chars_max,
         "`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
-        pattern=ANY_TARGET,
+        pattern=values.ANY_TARGET,
     ),
 ]
 
@@ -59,7 +51,7 @@ class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
     target: _Target
     name: Name | None = None
     config: Object | None = None
-    secret: Annotated[str, Meta(min_length=16, max_length=255, pattern=NO_CONTROLS)] | None = None
+    secret: Annotated[str, Meta(min_length=16, max_length=255, pattern=values.NO_CONTROLS)] | None = None
     conversation_id: Uuid | None = None
     concurrency_key: FlowKey | None = None
     unique: UniqueBody | None = None
@@ -136,7 +128,7 @@ def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
         commands.NewTrigger,
         body,
         token=token,
-        config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
+        config=values.bounded("config", values.json_object(body.config), limits.trigger_config_bytes_max),
         conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
         flow=flow_of(body.unique, body.debounce, body.concurrency_key),
     )
@@ -244,7 +236,7 @@ async def fire(call: Call[Nothing, Nothing]) -> Reply:
     def payload() -> bytes | None:
         if kind == FORM:
             return _form(call.raw)
-        return json_value(decode_body(call.raw, msgspec.Raw)) if call.raw else None
+        return values.json_value(decode_body(call.raw, msgspec.Raw)) if call.raw else None
 
     request = commands.TriggerRequest(
         token=call.path["token"], raw=call.raw, header=call.header, payload=payload
