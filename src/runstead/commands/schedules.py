@@ -22,13 +22,7 @@ from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import Firing
 from runstead.core.schedules import edits, schedule as rules
 from runstead.core.schedules.edits import Edit, refuse_more_than_fit
-from runstead.core.schedules.schedule import (
-    ConcurrencyPolicy,
-    ConversationMode,
-    Schedule,
-    ScheduleStatus,
-    ScheduleTargetKind,
-)
+from runstead.core.schedules.schedule import Schedule
 from runstead.ports.store import ListPage, RunKey, ScheduleQuery, Written
 
 
@@ -39,12 +33,12 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    target_kind: ScheduleTargetKind
+    target_kind: rules.ScheduleTargetKind
     target_id: str
     schedule: str = ""
     run_at: int | None = None
     timezone: str = "UTC"
-    conversation_mode: ConversationMode | None = None
+    conversation_mode: rules.ConversationMode | None = None
     conversation_id: str | None = None
     runtime_target_kind: RuntimeTargetKind = "main_branch"
     runtime_target_environment_id: str | None = None
@@ -52,7 +46,7 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes = b"{}"
     timeout_seconds: int = limits.schedule_timeout_s_default
     backoff_limit: int = limits.schedule_backoff_limit_default
-    concurrency_policy: ConcurrencyPolicy = "Forbid"
+    concurrency_policy: rules.ConcurrencyPolicy = "Forbid"
     max_runs: int | None = None
     max_staleness_seconds: int | None = None
     concurrency_key: str | None = None
@@ -130,7 +124,7 @@ async def health_time(app: App, schedules: Sequence[Schedule]) -> int:
 @needs(Scope.RUNS_READ, bound="cannot list schedules")
 async def page(
     access: Access,
-    status: ScheduleStatus | None,
+    status: rules.ScheduleStatus | None,
     source_trigger_id: str | None,
     after: tuple[int, str] | None = None,
 ) -> ListPage[Schedule]:

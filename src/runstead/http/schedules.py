@@ -10,15 +10,9 @@ from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.runs.flow import Debounce, Unique
 from runstead.core.runs.run import RuntimeTargetKind
+from runstead.core.schedules import schedule as rules
 from runstead.core.schedules.edits import Edit
-from runstead.core.schedules.schedule import (
-    ConcurrencyPolicy,
-    ConversationMode,
-    Schedule,
-    ScheduleStatus,
-    ScheduleTargetKind,
-    stored_flow,
-)
+from runstead.core.schedules.schedule import Schedule
 from runstead.http.answers import answer_of
 from runstead.http.arguments import named, scoped, set_members
 from runstead.http.bounds import between, line, text
@@ -82,9 +76,9 @@ class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     `conversation_id`.
     """
 
-    kind: ScheduleTargetKind
+    kind: rules.ScheduleTargetKind
     id: _TargetId
-    conversation_mode: ConversationMode | None = None
+    conversation_mode: rules.ConversationMode | None = None
     conversation_id: Uuid | None = None
 
 
@@ -102,7 +96,7 @@ class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
     config: Object | None = None
     timeout_seconds: _Timeout | None = None
     backoff_limit: _Backoff | None = None
-    concurrency_policy: ConcurrencyPolicy | None = None
+    concurrency_policy: rules.ConcurrencyPolicy | None = None
     max_runs: Positive | None = None
     max_staleness_seconds: _Staleness | None = None
     concurrency_key: FlowKey | None = None
@@ -120,7 +114,7 @@ def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
     converted = {
         **_target_members(body.target),
         "run_at": values.moment_ms("run_at", body.run_at),
-        "flow": stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
+        "flow": rules.stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
     }
     if body.config is not None:
         converted["config"] = values.json_object(body.config)
@@ -159,7 +153,7 @@ async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
 
 
 class ScheduleFilters(CursorQuery, frozen=True, kw_only=True):
-    status: ScheduleStatus | None = None
+    status: rules.ScheduleStatus | None = None
     source_trigger_id: Name | None = None
 
 
@@ -215,7 +209,7 @@ class UpdateSchedule(msgspec.Struct, frozen=True, kw_only=True):
     config: Object | _Unset = msgspec.UNSET
     timeout_seconds: _Timeout | _Unset = msgspec.UNSET
     backoff_limit: _Backoff | _Unset = msgspec.UNSET
-    concurrency_policy: ConcurrencyPolicy | _Unset = msgspec.UNSET
+    concurrency_policy: rules.ConcurrencyPolicy | _Unset = msgspec.UNSET
     max_runs: Positive | _Unset | None = msgspec.UNSET
     max_staleness_seconds: _Staleness | _Unset | None = msgspec.UNSET
     concurrency_key: FlowKey | _Unset | None = msgspec.UNSET
