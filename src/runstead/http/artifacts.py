@@ -17,6 +17,7 @@ from runstead.core.runs.artifact import ANY_TYPE, Stored, is_media_type
 from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import SHA256, Count, Positive
+from runstead.http.framework.views import view_of
 from runstead.http.runs import MISSING, WRITE, InProject, fence
 
 routes = Routes("Artifacts")
@@ -51,10 +52,6 @@ class ArtifactAnswer(msgspec.Struct, frozen=True):
     artifact: StoredArtifact
 
 
-def _view(artifact: Stored) -> StoredArtifact:
-    return StoredArtifact(artifact.name, artifact.media_type, artifact.size, artifact.sha256, artifact.uri)
-
-
 @routes.route(
     "PUT",
     "/runs/{run_id}/artifacts/{name}",
@@ -87,7 +84,7 @@ async def store(call: Call[Nothing, StoreArtifact]) -> Reply:
     )
     proof = fence(call, call.query.attempt)
     written, found = await commands.put(*on_run(call), new, proof, call.chunks())
-    return Reply(200, ArtifactAnswer(not written.transition.duplicate, _view(found)))
+    return Reply(200, ArtifactAnswer(not written.transition.duplicate, view_of(StoredArtifact, found)))
 
 
 def _safe(name: str) -> str:
