@@ -80,12 +80,17 @@ class Pages:
         return register
 
     def change(
-        self, path: str, *, to: str, scope: Scope = Scope.RUNS_READ, refused: Refused | None = None
+        self,
+        path: str,
+        *,
+        to: str | Callable[[PageRequest], str],
+        scope: Scope = Scope.RUNS_READ,
+        refused: Refused | None = None,
     ) -> Callable[[Change], Change]:
         """Register a form of a project, in which the caller needs the scope.
 
-        The function makes the change and returns its message, which the page at the path `to` shows. It returns a
-        response instead where another page follows. `refused` shows a form again whose change raised an error.
+        The function makes the change and returns its message, which the page at the path `to` shows, or at the one that
+        `to` finds for the form. It returns a response instead where another page follows. `refused` shows a form again whose change raised an error.
         """
 
         def register(make: Change) -> Change:
@@ -98,7 +103,8 @@ class Pages:
                         raise
                     return await refused(request, project, error)
                 if isinstance(made, str):
-                    return request.redirect_with_flash(made, at(to, request, project))
+                    shown = to if isinstance(to, str) else to(request)
+                    return request.redirect_with_flash(made, at(shown, request, project))
                 return made
 
             self._register("POST", path)(respond)

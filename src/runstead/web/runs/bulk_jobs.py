@@ -20,6 +20,7 @@ from runstead.web.runs.filters import Filters, exact_filters_of
 pages = Pages()
 
 _PATH: Final = "/projects/{project}/list/bulk"
+_JOB: Final = _PATH + "/{job_id}"
 _TITLES: Final[dict[BulkAction, str]] = {"cancel": "Cancel", "retry": "Retry", "delete": "Delete"}
 
 
@@ -61,7 +62,7 @@ async def begin(request: PageRequest) -> Response:
     return request.redirect_with_flash("The job has begun.", _address(project, job.id))
 
 
-@pages.show(f"{_PATH}/{{job_id}}")
+@pages.show(_JOB)
 async def show(request: PageRequest, project: Project) -> Response:
     job = await commands.get(*request.named(project))
     return await request.page(
@@ -75,12 +76,10 @@ async def show(request: PageRequest, project: Project) -> Response:
     )
 
 
-@pages.post(f"{_PATH}/{{job_id}}/cancel")
-async def cancel(request: PageRequest) -> Response:
-    project = await request.project(Scope.RUNS_WRITE)
+@pages.change(_JOB + "/cancel", to=_JOB, scope=Scope.RUNS_WRITE)
+async def cancel(request: PageRequest, project: Project) -> str:
     job = await commands.cancel(*request.named(project))
-    flash = "The job was stopped." if job.status == "cancelled" else "The job had already ended."
-    return request.redirect_with_flash(flash, _address(project, job.id))
+    return "The job was stopped." if job.status == "cancelled" else "The job had already ended."
 
 
 def _address(project: Project, job_id: str) -> str:

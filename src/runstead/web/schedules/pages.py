@@ -131,10 +131,10 @@ async def create(request: PageRequest, project: Project) -> str | Response:
     )
 
 
-@pages.get(_SCHEDULE)
-async def show(request: PageRequest) -> Response:
-    project, schedule = await _load(request)
-    times = await commands.upcoming(*request.caller, project.id, schedule.id, times_shown)
+@pages.show(_SCHEDULE)
+async def show(request: PageRequest, project: Project) -> Response:
+    schedule = await commands.get(*request.named(project))
+    times = await commands.upcoming(*request.named(project), times_shown)
     query = RunQuery((), schedule_id=schedule.id, limit=runs_shown, omit=OMITTABLE - {"error"})
     found = await runs.page(*request.caller, project.id, query)
     now = await commands.health_time(request.app, [schedule])
@@ -150,9 +150,9 @@ async def show(request: PageRequest) -> Response:
     )
 
 
-@pages.get(_SCHEDULE + "/edit")
-async def edit(request: PageRequest) -> Response:
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
+@pages.show(_SCHEDULE + "/edit", scope=Scope.RUNS_WRITE)
+async def edit(request: PageRequest, project: Project) -> Response:
+    schedule = await commands.get(*request.named(project))
     if schedule.definition_source == "source":
         raise Error(
             "SCHEDULE_FROM_SOURCE",
@@ -163,68 +163,48 @@ async def edit(request: PageRequest) -> Response:
 
 @pages.change(_SCHEDULE + "/edit", to=_SCHEDULE, scope=Scope.RUNS_WRITE)
 async def change(request: PageRequest, project: Project) -> str | Response:
-    schedule = await _stored(request, project)
+    schedule = await commands.get(*request.named(project))
     values = form.submitted(request.form)
     try:
-        wanted = form.edit(schedule, values)
-        await commands.change(*request.caller, project.id, schedule.id, wanted)
+        await commands.change(*request.named(project), form.edit(schedule, values))
     except Error as refusal:
         return await _form(request, project, values, schedule, refusal)
     return "The schedule was changed."
 
 
-@pages.post(_SCHEDULE + "/run")
-async def run(request: PageRequest) -> Response:
+def _page_of_button(request: PageRequest) -> str:
+    return _SCHEDULES if request.form.one("from") == "list" else _SCHEDULE
+
+
+@pages.change(_SCHEDULE + "/run", to=_page_of_button, scope=Scope.RUNS_WRITE)
+async def run(request: PageRequest, project: Project) -> str:
     """Start a run now. The form contains the idempotency key, so a double click starts one run."""
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
     key = request.form.required("key", "The key of the run")
-    written = await commands.run(*request.caller, project.id, schedule.id, key, None)
-    return request.redirect_with_flash(
-        f"The run {written.run.run_id} was started.", _return_address(request, project, schedule)
-    )
+    written = await commands.run(*request.named(project), key, None)
+    return f"The run {written.run.run_id} was started."
 
 
-@pages.post(_SCHEDULE + "/pause")
-async def pause(request: PageRequest) -> Response:
+@pages.change(_SCHEDULE + "/pause", to=_page_of_button, scope=Scope.RUNS_WRITE)
+async def pause(request: PageRequest, project: Project) -> str:
     reason = request.form.one("reason").replace("\0", "")
     if len(reason) > limits.schedule_reason_chars_max:
         most = limits.schedule_reason_chars_max
         raise Error("INVALID_REQUEST", f"The reason has at most {most:,} characters")
     wanted = Edit(status="paused", paused_reason=reason or msgspec.UNSET)
-    return await _change(request, wanted, "The schedule was paused. It starts no runs until it is resumed.")
+    await commands.change(*request.named(project), wanted)
+    return "The schedule was paused. It starts no runs until it is resumed."
 
 
-@pages.post(_SCHEDULE + "/resume")
-async def resume(request: PageRequest) -> Response:
-    return await _change(request, Edit(status="active"), "The schedule was resumed.")
+@pages.change(_SCHEDULE + "/resume", to=_page_of_button, scope=Scope.RUNS_WRITE)
+async def resume(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.named(project), Edit(status="active"))
+    return "The schedule was resumed."
 
 
 @pages.change(_SCHEDULE + "/delete", to=_SCHEDULES, scope=Scope.RUNS_WRITE)
 async def delete(request: PageRequest, project: Project) -> str:
-    await commands.delete(*request.caller, project.id, (await _stored(request, project)).id)
+    await commands.delete(*request.named(project))
     return "The schedule is being deleted. It starts no more runs and disappears when its runs have ended."
-
-
-async def _change(request: PageRequest, wanted: Edit, flash: str) -> Response:
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
-    await commands.change(*request.caller, project.id, schedule.id, wanted)
-    return request.redirect_with_flash(flash, _return_address(request, project, schedule))
-
-
-async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Schedule]:
-    project = await request.project(scope)
-    return project, await _stored(request, project)
-
-
-async def _stored(request: PageRequest, project: Project) -> Schedule:
-    return await commands.get(*request.named(project))
-
-
-def _return_address(request: PageRequest, project: Project, schedule: Schedule) -> str:
-    """The page that contained the button."""
-    if request.form.one("from") == "list":
-        return to("projects", project.slug, "schedules")
-    return to("projects", project.slug, "schedules", schedule.id)
 
 
 def _idempotency_key() -> str:
