@@ -90,28 +90,20 @@ _TAGS: Final = (
 #: The route with a body of any type.
 _ANY_BODY: Final = "/triggers/{token}"
 
+#: Of the parameters of paths. `webhook_id` and others like it are described by their names.
 _PATH_DESCRIPTIONS: Final = {
     "run_id": "The run's public id.",
     "name": "The artifact's name.",
     "project": "A project's id or slug.",
-    "conversation_id": "The conversation's id.",
-    "input_request_id": "The input request's id.",
     "event_id": "The event's number in its run.",
-    "worker_id": "The worker's id.",
-    "schedule_id": "The schedule's id.",
-    "batch_id": "The batch's id.",
     "job_id": "The id of a bulk job.",
     "service_id": "The push service's id.",
-    "webhook_id": "The webhook's id.",
-    "delivery_id": "The delivery's id.",
     "trigger_id": "The trigger's id (not its token).",
     "target": "A target, such as `task:render`, or `project` for all runs of the project.",
     "alert_id": "The alert rule's id.",
-    "budget_id": "The budget's id.",
     "token": "The trigger's token.",
     "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
-    "user_id": "The user's id.",
 }
 
 
@@ -292,7 +284,9 @@ def _path_parameters(operation: Operation) -> list[Schema]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": _PATH_DESCRIPTIONS[name],
+            "description": _PATH_DESCRIPTIONS.get(
+                name, f"The {name.removesuffix('_id').replace('_', ' ')}'s id."
+            ),
             "schema": _path_parameter_schema(name),
         }
         for name in _PATH_PARAMETERS.findall(operation.path)
