@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable
+from dataclasses import InitVar, dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -29,6 +30,7 @@ def csrf_of(secret: str) -> str:
     return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
+@dataclass(eq=False)
 class PageRequest:
     """A request of a signed-in browser.
 
@@ -36,23 +38,16 @@ class PageRequest:
     `forget_credentials` after a change of permissions: it clears the authenticator's cache.
     """
 
-    def __init__(
-        self,
-        app: App,
-        scope: AsgiScope,
-        principal: Principal,
-        session: BrowserSession | None,
-        secret: str,
-        query: Fields,
-        form: Fields,
-        forget_credentials: Callable[[], None],
-    ) -> None:
-        self.app = app
-        self.principal = principal
-        self.session = session
-        self.query = query
-        self.form = form
-        self.forget_credentials = forget_credentials
+    app: App
+    scope: InitVar[AsgiScope]
+    principal: Principal
+    session: BrowserSession | None
+    secret: str
+    query: Fields
+    form: Fields
+    forget_credentials: Callable[[], None]
+
+    def __post_init__(self, scope: AsgiScope) -> None:
         self.path: dict[str, str] = scope["path_params"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.address = scope["path"] + (
@@ -62,7 +57,6 @@ class PageRequest:
         self.origin = (
             f"{'https' if encrypted(scope, self.headers) else 'http'}://{header(self.headers, b'host') or ''}"
         )
-        self.secret = secret
 
     @property
     def caller(self) -> tuple[App, Principal]:

@@ -30,12 +30,11 @@ PATH: Final = "/projects/{project}/runs/{run_id}"
 HEAD_TEMPLATES: Final = ("runs/head.html", "runs/actions.html")
 
 
-class Refused:
+class Refused(NamedTuple):
     """A rejected form: its error, and the fields that were sent, so that the form is shown again."""
 
-    def __init__(self, error: Error, sent: Fields) -> None:
-        self.error = error
-        self.sent = sent
+    error: Error
+    sent: Fields
 
 
 class RunPage(NamedTuple):
