@@ -5,14 +5,14 @@ import uuid
 import msgspec
 from msgspec.structs import replace
 
-from runstead.commands import locate
+from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.core.clock import now_ms
 from runstead.core.conversations import conversation as rules
 from runstead.core.conversations.conversation import Change, Conversation, ConversationType, live
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import Idempotency
-from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound, require
+from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.identity.project import personal_project, user_uuid
 from runstead.ports.store import ConversationQuery, ListPage
 
@@ -75,10 +75,7 @@ async def page(
 ) -> ListPage[Conversation]:
     """List the conversations of one project, or of every project that the caller may read."""
     refuse_bound(principal, "cannot read conversations")
-    if project is not None:
-        ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
-    else:
-        ids = projects_with(principal, Scope.RUNS_READ)
+    ids = await runs.readable(app, principal, project)
     return await app.store.conversations.page(replace(query, project_ids=ids))
 
 

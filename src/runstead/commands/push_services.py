@@ -4,7 +4,7 @@ import uuid
 
 import msgspec
 
-from runstead.commands import locate
+from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.whole_lists import whole_list
 from runstead.core import limits
@@ -128,10 +128,7 @@ async def visible(
     `after` is (created_at, id) of the last service of the previous page.
     """
     refuse_bound(principal, "cannot list push services")
-    if project is not None:
-        ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
-    else:
-        ids = projects_with(principal, Scope.RUNS_READ)
+    ids = await runs.readable(app, principal, project)
     return await app.store.push_services.page(ids, limits.push_services_per_project_max, after)
 
 
