@@ -130,13 +130,6 @@ def _refused(about: str) -> Refused:
     return to_admins(show)
 
 
-def _number(text: str) -> int | None:
-    """Return the number in a field, None for an empty one, 0 (which is refused) for any other text."""
-    if not text:
-        return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
-
-
 @pages.change("/projects/{project}/keys", to=_ACCESS, refused=_refused("key"))
 async def create_key(request: PageRequest, project: Project) -> Response:
     form, secret = request.form, new_key()
@@ -145,7 +138,7 @@ async def create_key(request: PageRequest, project: Project) -> Response:
         FIELD_ERRORS,
         name=form.one("name"),
         scopes=form.all("scopes"),
-        **{name: _number(form.one(name)) for name in ("requests_per_minute", "runs_per_minute")},
+        **{name: form.number(name) for name in ("requests_per_minute", "runs_per_minute")},
     )
     if body.scopes is None:
         raise Error("INVALID_REQUEST", "No scope is chosen: choose at least one")
@@ -207,8 +200,8 @@ async def put_limit(request: PageRequest, project: Project) -> str:
         Limit,
         FIELD_ERRORS,
         target=form.one("target"),
-        max_running=_whole(form.one("max_running")),
-        max_running_per_key=_whole(form.one("max_running_per_key")),
+        max_running=form.number("max_running"),
+        max_running_per_key=form.number("max_running_per_key"),
         rate=_rate(form),
     )
     limit = limit_of(body)
@@ -228,16 +221,11 @@ async def put_limit(request: PageRequest, project: Project) -> str:
 
 def _rate(form: Fields) -> dict[str, object] | None:
     """The rate that was entered, None for none."""
-    values = {name: _whole(form.one(f"rate_{name}")) for name in ("limit", "period_seconds")}
+    values = {name: form.number(f"rate_{name}") for name in ("limit", "period_seconds")}
     if set(values.values()) == {None}:
         return None
     given: dict[str, object] = {name: one for name, one in values.items() if one is not None}
     return given | {"per_key": form.one("rate_per_key") == "on", "unit": form.one("rate_unit") or "runs"}
-
-
-def _whole(number: str) -> int | str | None:
-    """The number that was entered, None for nothing; text that is no number stays, to be refused."""
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 12 else number or None
 
 
 @pages.change("/projects/{project}/limits/remove", to=_ACCESS + "#limits")

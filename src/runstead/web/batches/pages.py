@@ -94,7 +94,7 @@ def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
 
 @pages.show(_BATCHES)
 async def index(request: PageRequest, project: Project) -> Response:
-    before = _before(request.query.one("before"))
+    before = request.query.seq("before")
     found = await commands.page(*request.caller, project.id, rows_shown, before)
     following = found.rows[-1].seq if found.more else None
     return await request.page(
@@ -104,14 +104,6 @@ async def index(request: PageRequest, project: Project) -> Response:
         first=before is None,
         following=following and to("projects", project.slug, "batches", before=following),
     )
-
-
-def _before(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Error("INVALID_REQUEST", "The cursor is not valid: open the list again")
-    return int(text)
 
 
 @pages.show(_BATCH)

@@ -110,11 +110,8 @@ async def budget(request: PageRequest, page: RunPage) -> Response:
         raise Error("INVALID_REQUEST", "Choose to continue, to raise the limit or to stop")
     result: Any = decision == "approve"
     if decision == "raise":
-        cost, tokens = request.form.one("cost"), request.form.one("tokens")
-        raised: dict[str, Any] = {"cost": cost} if cost else {}
-        raised |= (
-            {"tokens": int(tokens) if tokens.isascii() and tokens.isdigit() else tokens} if tokens else {}
-        )
+        given = {"cost": request.form.one("cost") or None, "tokens": request.form.number("tokens")}
+        raised = {name: value for name, value in given.items() if value is not None}
         if not raised:
             raise Error("INVALID_REQUEST", "Write by how much the limit is raised")
         result = {"approved": True, "raise_by": raised}

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from runstead.commands.followers import RunUpdate
 from runstead.core.errors import Error
-from runstead.web.framework.form import header
+from runstead.web.framework.form import event_digits_max, header, whole
 from runstead.web.framework.live import Message, stream
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest
@@ -36,9 +36,10 @@ async def live(request: PageRequest) -> Response:
 
 def _after(request: PageRequest) -> int:
     text = (header(request.headers, b"last-event-id") or "").strip() or request.query.one("after", "0")
-    if not (text.isascii() and text.isdigit() and len(text) <= 8):
+    number = whole(text, event_digits_max)
+    if number is None:
         raise Error("INVALID_REQUEST", "The position in the log must be an event's number")
-    return int(text)
+    return number
 
 
 async def _messages(request: PageRequest, page: RunPage) -> AsyncGenerator[Message | None, None]:

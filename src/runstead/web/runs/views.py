@@ -20,6 +20,7 @@ from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, attempts_of
 from runstead.core.runs.values import VALUE, RunValue
 from runstead.ports.store import ListPage, SeqPage
+from runstead.web.framework.form import event_digits_max, whole
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
@@ -71,8 +72,7 @@ class View:
         return "", ()
 
     def _number(self, name: str) -> int:
-        text = self.request.query.one(name)
-        return int(text) if text.isascii() and text.isdigit() and len(text) <= 8 else 0
+        return whole(self.request.query.one(name), event_digits_max) or 0
 
 
 class TimelineView(View):

@@ -45,13 +45,9 @@ FIELD_ERRORS: Final = {
 }
 
 
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else text
-
-
 def _limit(form: Fields) -> dict[str, Any]:
-    given = {"cost": form.one("cost"), "tokens": _number(form.one("tokens"))}
-    return {name: value for name, value in given.items() if value != ""}
+    given = {"cost": form.one("cost") or None, "tokens": form.number("tokens")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @pages.get(_BUDGETS)
@@ -80,7 +76,7 @@ async def create(request: PageRequest, project: Project) -> str:
         FIELD_ERRORS,
         scope={name: value for name in ("kind", "value") if (value := form.one(f"scope_{name}"))},
         limit=_limit(form),
-        alert_at_percent=_number(form.one("alert_at_percent")),
+        alert_at_percent=form.number("alert_at_percent"),
         **{name: form.one(name) for name in ("period", "on_reached", "name")},
     )
     await idempotent(request, lambda record: create_of(*request.caller, project.id, body, record))
