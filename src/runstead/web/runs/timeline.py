@@ -341,11 +341,3 @@ def _child(run: Run, step_id: str) -> Bar:
         run_id=run.run_id,
         step_id=step_id,
     )
-
-
-def build_timeline(events: Iterable[Event], limit: int = bars_max) -> Timeline:
-    """The timeline of these events."""
-    found = Timeline(limit)
-    for event in events:
-        found.add(event)
-    return found
