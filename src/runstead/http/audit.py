@@ -9,7 +9,7 @@ from runstead.commands import audit as commands
 from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
 from runstead.http.answers import page_of
-from runstead.http.arguments import scoped
+from runstead.http.arguments import from_body, scoped
 from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
@@ -99,11 +99,11 @@ def audit_query(query: AuditFilter, project_id: str = "") -> AuditQuery:
     if query.cursor is not None:
         at, seq = map(int, query.cursor.split("-"))
         before = (at, seq)
-    return AuditQuery(
+    return from_body(
+        AuditQuery,
+        query,
         project_id=project_id,
         limit=query.limit + 1,
-        actor=query.actor,
-        action=query.action,
         object_kind=kind or None,
         object_id=object_id or None,
         created_after=values.moment_ms("after", query.after),

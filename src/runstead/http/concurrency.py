@@ -17,6 +17,7 @@ from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Target
+from runstead.http.framework.views import view_of
 
 routes = Routes("Concurrency")
 
@@ -77,11 +78,8 @@ ConcurrencyLimits = answer_of("ConcurrencyLimits", limits=list[ConcurrencyLimitV
 def limit_of(body: Limit, path: str = "$") -> ConcurrencyLimit:
     """The limit of a body, which is at `path`. Raises INVALID_REQUEST."""
     per_key = None if body.max_running_per_key is msgspec.UNSET else body.max_running_per_key
-    return ConcurrencyLimit(
-        body.target,
-        max_running=body.max_running,
-        max_running_per_key=per_key,
-        rate=_rate_of(body.rate or None, path),
+    return from_body(
+        ConcurrencyLimit, body, max_running_per_key=per_key, rate=_rate_of(body.rate or None, path)
     )
 
 
@@ -113,9 +111,9 @@ def _view(found: list[Occupancy]) -> Reply:
 def _limit_view(occupancy: Occupancy) -> ConcurrencyLimitView:
     limit = occupancy.limit
     of_key = msgspec.UNSET if limit.max_running_per_key is None else limit.max_running_per_key
-    return ConcurrencyLimitView(
-        target=limit.target,
-        max_running=limit.max_running,
+    return view_of(
+        ConcurrencyLimitView,
+        limit,
         running=occupancy.running,
         max_running_per_key=of_key,
         rate=limit.rate or msgspec.UNSET,

@@ -8,7 +8,7 @@ from msgspec import Meta
 from runstead.commands import source_schedules as commands
 from runstead.commands.schedules import health_time
 from runstead.core import limits
-from runstead.http.arguments import scoped
+from runstead.http.arguments import from_body, scoped
 from runstead.http.bounds import line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Name
@@ -58,12 +58,7 @@ class SyncedSchedules(msgspec.Struct, frozen=True):
 async def sync(call: Call[SyncSourceSchedules, Nothing]) -> Reply:
     """Replace the schedules of a project's source code, in one transaction."""
     wanted = [
-        commands.SourceSchedule(
-            source_trigger_id=schedule.source_trigger_id,
-            definition=new_schedule(schedule),
-            source_path=schedule.source_path,
-            source_hash=schedule.source_hash,
-        )
+        from_body(commands.SourceSchedule, schedule, definition=new_schedule(schedule))
         for schedule in call.body.schedules
     ]
     synced = await commands.sync(*scoped(call), wanted, call.body.app)
