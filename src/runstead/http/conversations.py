@@ -192,7 +192,7 @@ class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
     _CONVERSATION,
     body=UpdateConversation,
     answer=ConversationView,
-    errors=("NOT_FOUND", "CONVERSATION_LINKED", "RUN_ID_CONFLICT", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=(*CHANGE, "CONVERSATION_LINKED", "RUN_ID_CONFLICT"),
 )
 async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     """Change a conversation's title, summary or status, or move it into a project."""

@@ -19,7 +19,7 @@ from runstead.http.bounds import line, text
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
-from runstead.http.framework.problems import LOOKUP
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     JsonObject,
     Moment,
@@ -38,7 +38,7 @@ routes = Routes("Input requests")
 _REQUESTS = "/conversations/{conversation_id}/input-requests"
 _REQUEST = _REQUESTS + "/{input_request_id}"
 
-_WRITE = ("NOT_FOUND", "INPUT_REQUEST_NOT_OPEN", "EVENT_LOG_FULL", "STORE_BUSY", "STORE_UNAVAILABLE")
+_WRITE = (*CHANGE, "INPUT_REQUEST_NOT_OPEN", "EVENT_LOG_FULL")
 
 
 class CreateInputRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,14 +151,12 @@ def _answer(status: int, call: Call[Any, Any]) -> Callable[[Written], Reply]:
     answer=InputRequestView,
     status=201,
     errors=(
-        "NOT_FOUND",
+        *CHANGE,
         "RUN_NOT_ACTIVE",
         "RUN_ALREADY_WAITING",
         "TOOL_RESULT_CONFLICT",
         "ATTEMPT_SUPERSEDED",
         "ATTEMPT_REQUIRED",
-        "STORE_BUSY",
-        "STORE_UNAVAILABLE",
     ),
     location="/conversations/{conversation_id}/input-requests/{id}",
 )

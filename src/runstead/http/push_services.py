@@ -101,7 +101,7 @@ def _answer(service: PushService, status: int = 200) -> Reply:
     return Reply(status, PushServiceAnswer(view(service)))
 
 
-_WRITE = ("NOT_FOUND", "TOO_MANY_PUSH_SERVICES", "STORE_BUSY", "STORE_UNAVAILABLE")
+_WRITE = (*CHANGE, "TOO_MANY_PUSH_SERVICES")
 
 
 @routes.route(
