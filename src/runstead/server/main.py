@@ -265,16 +265,14 @@ class Main:
 
     async def _bootstrap(self, store: Store) -> None:
         """Create the bootstrap key, or a first key if the store has no project."""
-        settings, identity = self.settings, store.identity
-        if settings.bootstrap_key is not None:
-            project = new_project(settings.bootstrap_project, None)
-            key = make_key(settings.bootstrap_key, project.id, INSTANCE_SCOPES, name="bootstrap")
-            await identity.ensure_project(project, None, key)
-        elif await identity.is_empty():
-            secret = new_key()
-            project = new_project(settings.bootstrap_project, None)
-            key = make_key(secret, project.id, INSTANCE_SCOPES, name="first key")
-            await identity.ensure_project(project, None, key)
+        given = self.settings.bootstrap_key
+        if given is None and not await store.identity.is_empty():
+            return
+        secret, project = given or new_key(), new_project(self.settings.bootstrap_project, None)
+        name = "first key" if given is None else "bootstrap"
+        key = make_key(secret, project.id, INSTANCE_SCOPES, name=name)
+        await store.identity.ensure_project(project, None, key)
+        if given is None:
             print(
                 f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",
                 file=self._out,
