@@ -17,6 +17,7 @@ from runstead.sdk.models.event import (
     Snapshot,
 )
 from runstead.sdk.routes.call import Call, T, fence, idempotent, members, path
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.log import EVENTS_PER_PAGE, EventLog
 from runstead.sdk.routes.route import Pages, Resource, S_co, paged, route, stream
 from runstead.sdk.transport.run_follower import RunFollower
@@ -145,25 +146,21 @@ class Events(Resource[S_co]):
         log = EventLog(run_id, conversation_id, family=include_descendants)
         return RunFollower(log, log.position(after_event_id, cursor), event_types, self._client.project)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/events/{event_id}")
     def get(self, run_id: str, event_id: int) -> Call[Event]:
-        """`GET /runs/{run_id}/events/{event_id}`: one event. 404 for an unknown or private event."""
-        return Call("GET", path("runs", run_id, "events", str(event_id)), Event)
+        """One event. 404 for an unknown or private event."""
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/events/summary")
     def summary(self, run_id: str) -> Call[EventSummary]:
-        """`GET /runs/{run_id}/events/summary`: the number of events of each type, and their first and last times."""
-        return Call("GET", path("runs", run_id, "events", "summary"), EventSummary)
+        """The number of events of each type, and their first and last times."""
 
-    @route
+    @endpoint("GET", "/runs/event-types")
     def types(self) -> Call[EventTypeList]:
-        """`GET /runs/event-types`: the documented event types and their members."""
-        return Call("GET", path("runs", "event-types"), EventTypeList)
+        """The documented event types and their members."""
 
-    @route
+    @endpoint("GET", "/conversations/{conversation_id}/runs/{run_id}/snapshot")
     def snapshot(self, conversation_id: str, run_id: str) -> Call[Snapshot]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/snapshot`: the run's messages and state."""
-        return Call("GET", path("conversations", conversation_id, "runs", run_id, "snapshot"), Snapshot)
+        """The run's messages and state."""
 
 
 def append_call(

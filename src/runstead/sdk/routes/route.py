@@ -262,6 +262,6 @@ def every(listing: Route[P, PageOf[T]], item: type[T]) -> PagedRoute[P, T]:
 
         return Pages(read, kwargs.get("cursor"))
 
-    of = (listing.build.__doc__ or "").partition(":")[0]
-    pages.__doc__ = f"Yield each `{item.__name__}` of {of}, page by page."
+    of = (listing.build.__doc__ or "``").split("`")[1]
+    pages.__doc__ = f"Yield each `{item.__name__}` of `{of}`, page by page."
     return PagedRoute(pages)

@@ -29,6 +29,7 @@ from runstead.sdk.models.value import packed
 from runstead.sdk.routes.bulk_jobs import BulkFilters
 from runstead.sdk.routes.call import Call, chosen, fence, idempotent, members, path, query
 from runstead.sdk.routes.create import RunCreation
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.records import RunRecords
 from runstead.sdk.routes.route import S_co, every, route
 
@@ -51,13 +52,12 @@ class RunFilters(BulkFilters, total=False):
 class Runs(RunCreation[S_co], RunRecords[S_co]):
     """Every method raises `RunsteadError`: 404 for a run that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("GET", "/runs/{run_id}")
     def get(self, run_id: str, *, resolve: Literal["output"] | None = None) -> Call[Run]:
-        """`GET /runs/{run_id}`. With `resolve="output"` an output that an artifact holds is in the run itself.
+        """With `resolve="output"` an output that an artifact holds is in the run itself.
 
         409 VALUE_NOT_READABLE where that artifact is missing or damaged.
         """
-        return Call("GET", path("runs", run_id), Run, query(resolve=resolve))
 
     @route
     def list(
@@ -113,14 +113,12 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         where = path("runs", run_id, "complete")
         return Call("POST", where, Completed, body=body, headers=fence(lease_token))
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/cancel", key="new")
     def cancel(self, run_id: str, *, reason: str | None = None) -> Call[Cancelled]:
-        """`POST /runs/{run_id}/cancel`: cancel the run and its descendants that have not ended.
+        """Cancel the run and its descendants that have not ended.
 
         A worker learns of it at its next renewal of the lease, or at its next append.
         """
-        body = members(reason=reason)
-        return idempotent("POST", path("runs", run_id, "cancel"), Cancelled, body=body)
 
     @route
     def resume(
@@ -153,15 +151,14 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         body |= members(idempotency_key=idempotency_key)
         return idempotent("POST", path("runs", run_id, "signals"), Signalled, body=body)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/signals")
     def signals(
         self, run_id: str, *, taken: bool | None = None, cursor: str | None = None
     ) -> Call[SignalPage]:
-        """`GET /runs/{run_id}/signals`: one page of the run's signals, oldest first.
+        """One page of the run's signals, oldest first.
 
         With `taken` only those that the run has taken, or only the others.
         """
-        return Call("GET", path("runs", run_id, "signals"), SignalPage, query(taken=taken, cursor=cursor))
 
     iter_signals = every(signals, Signal)
 
@@ -199,26 +196,22 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
             headers=fence(lease_token),
         )
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/compensations")
     def compensations(self, run_id: str) -> Call[CompensationList]:
-        """`GET /runs/{run_id}/compensations`: the compensations of a run, with their runs once it has ended."""
-        return Call("GET", path("runs", run_id, "compensations"), CompensationList)
+        """The compensations of a run, with their runs once it has ended."""
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/access-tokens")
     def access_token(
         self, run_id: str, *, expires_in_seconds: int = 3_600, family: bool = False
     ) -> Call[AccessToken]:
-        """`POST /runs/{run_id}/access-tokens`: get a token for a browser, which reads this run and its events only.
+        """Get a token for a browser, which reads this run and its events only.
 
         With `family` it also reads the run's descendants. It is valid for at most 86,400 seconds.
         """
-        body = {"expires_in_seconds": expires_in_seconds, "family": family}
-        return Call("POST", path("runs", run_id, "access-tokens"), AccessToken, body=body)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/values")
     def values(self, run_id: str) -> Call[RunValues]:
-        """`GET /runs/{run_id}/values`: the named values that the run's worker has set, at any time."""
-        return Call("GET", path("runs", run_id, "values"), RunValues)
+        """The named values that the run's worker has set, at any time."""
 
     @route
     def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
@@ -267,7 +260,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
             "POST", path("runs", run_id, "wait"), Waiting, body=body, headers=fence(lease_token)
         )
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/heartbeats")
     def heartbeat(
         self,
         run_id: str,
@@ -276,13 +269,10 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         lease_duration_seconds: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Heartbeat]:
-        """`POST /runs/{run_id}/heartbeats`: renew the lease without knowing the worker's id.
+        """Renew the lease without knowing the worker's id.
 
         The lease is 5 to 300 seconds; None: as long as before. 409 ATTEMPT_SUPERSEDED where the lease is lost.
         """
-        body = members(attempt=attempt, lease_duration_seconds=lease_duration_seconds)
-        where = path("runs", run_id, "heartbeats")
-        return Call("POST", where, Heartbeat, body=body, headers=fence(lease_token))
 
     @route
     def children(
@@ -320,10 +310,9 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     iter_children = every(children, Run)
     iter_tree = every(tree, Run)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/attempts")
     def attempts(self, run_id: str, *, cursor: str | None = None) -> Call[AttemptList]:
-        """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first; large errors make several pages."""
-        return Call("GET", path("runs", run_id, "attempts"), AttemptList, query(cursor=cursor))
+        """The run's attempts, oldest first; large errors make several pages."""
 
     iter_attempts = every(attempts, Attempt)
 
