@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson
-from runstead.cli.shared.output import write_out
+from runstead.cli.shared.command import command
 from runstead.cli.shared.parsing import parse_seconds, parse_time
-from runstead.cli.shared.render import Column, Screen, document, format_age, format_time, safe
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.render import Column, Screen, format_age, format_time, safe
+from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
+    from runstead.sdk import Client
     from runstead.sdk.models.alert import Alert, AlertFiring
 
 AlertId = Annotated[str, Parameter(help="The alert rule's id")]
@@ -20,11 +19,10 @@ Kind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_silent"
 alerts = App(name="alerts", help="Alert rules and their history.")
 
 
-@alerts.command(name="list")
-def list_alerts(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "list", project=True)
+def list_alerts(client: "Client") -> Output:
     """List a project's alert rules with their state: those that fire first."""
-    with connected(server, project=True) as client:
-        found = client.alerts.list().data
+    found = client.alerts.list().data
     screen = Screen.of()
     columns: list[Column[Alert]] = [
         Column("ALERT", lambda one: one.id, keep_whole=True),
@@ -36,7 +34,7 @@ def list_alerts(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
         Column("SINCE", lambda one: format_age(one.firing_since, screen), drop_rank=4, keep_whole=True),
         Column("MUTED", _muted, drop_rank=5),
     ]
-    print_list(found, columns, "alerts", json=json)
+    return listed(found, columns, "alerts")
 
 
 def _status(one: "Alert") -> str:
@@ -55,8 +53,9 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-@alerts.command(name="create")
+@command(alerts, "create", project=True)
 def create_alert(
+    client: "Client",
     kind: Annotated[Kind, Parameter(help="What the rule watches")],
     /,
     *,
@@ -78,71 +77,63 @@ def create_alert(
     webhook: Annotated[
         str | None, Parameter(help="Id of the receiver. Else all webhooks that subscribe to alerts")
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Create an alert rule and print its id."""
 
     def seconds(option: str, text: str | None) -> int | None:
         return None if text is None else parse_seconds(option, text)
 
-    with connected(server, project=True) as client:
-        made = client.alerts.create(
-            kind,
-            name=name,
-            target=target,
-            schedule_id=schedule,
-            threshold=threshold,
-            window_seconds=seconds("--window", window),
-            min_runs=min_runs,
-            for_seconds=seconds("--for", hold),
-            repeat_seconds=seconds("--repeat", repeat),
-            webhook_id=webhook,
-        ).alert
-    print_result(made, made.id, json=json)
+    made = client.alerts.create(
+        kind,
+        name=name,
+        target=target,
+        schedule_id=schedule,
+        threshold=threshold,
+        window_seconds=seconds("--window", window),
+        min_runs=min_runs,
+        for_seconds=seconds("--for", hold),
+        repeat_seconds=seconds("--repeat", repeat),
+        webhook_id=webhook,
+    ).alert
+    return one_line(made, made.id)
 
 
-def _show(one: "Alert", *, json: bool) -> None:
+def _described(one: "Alert") -> Output:
     muted = f"  muted {_muted(one)}" if one.muted else ""
-    print_result(one, f"{one.id}  {_status(one)}  {one.name}{muted}", json=json)
+    return one_line(one, f"{one.id}  {_status(one)}  {one.name}{muted}")
 
 
-@alerts.command(name="mute")
+@command(alerts, "mute", project=True)
 def mute_alert(
+    client: "Client",
     alert_id: AlertId,
     /,
     *,
     until: Annotated[
         str | None, Parameter(help="A time, or how long, such as 2h. Else until it is unmuted")
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Send no messages of an alert rule. Its history goes on."""
     end = parse_time("--until", until, ahead=True)
-    with connected(server, project=True) as client:
-        _show(client.alerts.mute(alert_id, until=end).alert, json=json)
+    return _described(client.alerts.mute(alert_id, until=end).alert)
 
 
-@alerts.command(name="unmute")
-def unmute_alert(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "unmute", project=True)
+def unmute_alert(client: "Client", alert_id: AlertId, /) -> Output:
     """Send messages of an alert rule again."""
-    with connected(server, project=True) as client:
-        _show(client.alerts.unmute(alert_id).alert, json=json)
+    return _described(client.alerts.unmute(alert_id).alert)
 
 
-@alerts.command(name="history")
+@command(alerts, "history", project=True)
 def history(
+    client: "Client",
     alert_id: AlertId,
     /,
     *,
     limit: Annotated[int, Parameter(help="Number of entries, at most 100")] = 50,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """List when an alert rule fired and resolved, newest first."""
-    with connected(server, project=True) as client:
-        found = client.alerts.list_history(alert_id, limit=limit).data
+    found = client.alerts.list_history(alert_id, limit=limit).data
     columns: list[Column[AlertFiring]] = [
         Column("FIRED", lambda one: format_time(one.fired_at), keep_whole=True),
         Column("VALUE", lambda one: _number(one.value), number=True),
@@ -150,24 +141,19 @@ def history(
         Column("VALUE THEN", lambda one: _number(one.resolved_value), drop_rank=1, number=True),
         Column("SENT", lambda one: "muted" if one.muted else "sent", drop_rank=2),
     ]
-    print_list(found, columns, "firings", json=json)
+    return listed(found, columns, "firings")
 
 
-@alerts.command(name="test")
-def send_test(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "test", project=True)
+def send_test(client: "Client", alert_id: AlertId, /) -> Output:
     """Queue a test message to each receiver. `webhooks deliveries` shows the outcome."""
-    with connected(server, project=True) as client:
-        sent = client.alerts.test(alert_id)
-    if json:
-        write_out(document(sent))
-        return
-    for one in sent.deliveries:
-        write_out(f"{safe(one.id)}  {one.status}  to webhook {safe(one.webhook_id)}")
+    sent = client.alerts.test(alert_id)
+    lines = [f"{safe(one.id)}  {one.status}  to webhook {safe(one.webhook_id)}" for one in sent.deliveries]
+    return Output(sent, "\n".join(lines))
 
 
-@alerts.command(name="delete")
-def delete_alert(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "delete", project=True)
+def delete_alert(client: "Client", alert_id: AlertId, /) -> Output:
     """Delete an alert rule and its history."""
-    with connected(server, project=True) as client:
-        client.alerts.delete(alert_id)
-    print_result({"deleted": True, "id": alert_id}, f"{alert_id}  deleted", json=json)
+    client.alerts.delete(alert_id)
+    return one_line({"deleted": True, "id": alert_id}, f"{alert_id}  deleted")

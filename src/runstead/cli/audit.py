@@ -13,7 +13,7 @@ from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run
 from runstead.cli.shared.parsing import parse_time
 from runstead.cli.shared.render import Column, format_time
-from runstead.cli.shared.results import print_list
+from runstead.cli.shared.results import listed
 from runstead.core.clock import to_ms
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def audit(
         Column("ADDRESS", lambda one: one["address"] or "", drop_rank=1),
         Column("REQUEST", lambda one: one["request_id"] or "", drop_rank=2),
     ]
-    print_list(found, columns, "entries", json=json)
+    listed(found, columns, "entries").show(json=json)
 
 
 def _members(entry: "AuditEntry") -> Entry:

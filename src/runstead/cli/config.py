@@ -7,7 +7,7 @@ from runstead.cli.shared.connection import NO_OPTIONS, Destination, ServerOption
 from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, show, write_out
 from runstead.cli.shared.render import Screen, details
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.results import one_line
 
 config = App(name="config", help="Show the config file and the effective connection.")
 
@@ -16,7 +16,7 @@ config = App(name="config", help="Show the config file and the effective connect
 def config_path(*, json: AsJson = False) -> None:
     """Print the path of the config file."""
     where = profiles.path()
-    print_result({"path": str(where), "exists": where.exists()}, str(where), json=json)
+    one_line({"path": str(where), "exists": where.exists()}, str(where)).show(json=json)
 
 
 @config.command(name="show")

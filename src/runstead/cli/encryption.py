@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.results import one_line
 
 if TYPE_CHECKING:
     from runstead.core.secret import SecretCount
@@ -29,14 +29,14 @@ def create_encryption_key(
 
     if out is None:
         key = new_key()
-        print_result({"key": key, "key_id": key_id(key.encode())}, key, json=json)
+        one_line({"key": key, "key_id": key_id(key.encode())}, key).show(json=json)
         return
     try:
         added = add_key(out)
     except (ValueError, OSError) as error:
         fail(str(error))
     line = f"put the new key {added} first in {out}"
-    print_result({"file": str(out), "key_id": added}, line, json=json)
+    one_line({"file": str(out), "key_id": added}, line).show(json=json)
 
 
 @encryption.command(name="rotate")

@@ -1,19 +1,23 @@
 """`runstead events …`: the event bus of a project."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson, JsonOrText
+from runstead.cli.shared.command import command
+from runstead.cli.shared.options import JsonOrText
 from runstead.cli.shared.parsing import json_or_text, parse_time
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.results import Output, one_line
+
+if TYPE_CHECKING:
+    from runstead.sdk import Client
 
 events = App(name="events", help="Events of a project's bus, which resume and start runs.")
 
 
-@events.command(name="publish")
+@command(events, "publish", project=True)
 def publish_event(
+    client: "Client",
     name: Annotated[str, Parameter(help="The name that runs wait for and triggers have")],
     data: JsonOrText = None,
     /,
@@ -24,15 +28,12 @@ def publish_event(
     occurred_at: Annotated[
         str | None, Parameter(help="When it happened: a time, or 10m for 10 minutes ago")
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Publish an event to the runs that wait for it, and to triggers that start runs."""
     value = json_or_text(data)
     happened = parse_time("--occurred-at", occurred_at)
-    with connected(server, project=True) as client:
-        done = client.events.publish(name, value, id=id, occurred_at=happened)
+    done = client.events.publish(name, value, id=id, occurred_at=happened)
     more = ", others follow" if done.pending else ""
     before = "published before: " if done.duplicate else ""
     line = f"{done.event_id}  {before}resumed {done.resumed}, started {done.started}{more}"
-    print_result(done, line, json=json)
+    return one_line(done, line)

@@ -13,7 +13,7 @@ from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
 from runstead.cli.shared.parsing import parse_time
 from runstead.cli.shared.render import Column, Screen, format_age, format_time
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.results import listed, one_line
 from runstead.core.identity.project import new_key
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
         Column("QUOTAS", _quotas, drop_rank=6, keep_whole=True),
         Column("NAME", lambda one: one["name"] or "", drop_rank=5),
     ]
-    print_list(found, columns, "keys", json=json)
+    listed(found, columns, "keys").show(json=json)
 
 
 def _status(one: dict[str, Any]) -> str:
@@ -142,7 +142,7 @@ def create_key(
         )
         facts = _stored_members(kept)
     shown = ("prefix", "id", "project_id", "scopes", "name", "expires_at")
-    print_result({"key": secret} | {member: facts[member] for member in shown}, secret or "", json=json)
+    one_line({"key": secret} | {member: facts[member] for member in shown}, secret or "").show(json=json)
 
 
 @keys.command(name="quota")
@@ -170,7 +170,7 @@ def change_key(
         quotas[name] = None if number == "none" else int(number)
     with connected(server, project=True) as client:
         facts = _members(client.api_keys.update(key_id, quotas))
-    print_result(facts, f"{facts['id'] or key_id}  {_quotas(facts) or 'no quotas'}", json=json)
+    one_line(facts, f"{facts['id'] or key_id}  {_quotas(facts) or 'no quotas'}").show(json=json)
 
 
 @keys.command(name="generate")
@@ -196,7 +196,7 @@ def revoke_key(
         from runstead.server import administration  # noqa: PLC0415
 
         facts = _stored_members(run(administration.revoke_key(database, _project(server), key_id)))
-    print_result(facts, f"{facts['id'] or key_id}  revoked", json=json)
+    one_line(facts, f"{facts['id'] or key_id}  revoked").show(json=json)
 
 
 @keys.command(name="signing")

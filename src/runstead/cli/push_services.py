@@ -4,22 +4,21 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.command import command
 from runstead.cli.shared.render import Column, Screen, format_age
-from runstead.cli.shared.results import print_list
+from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
+    from runstead.sdk import Client
     from runstead.sdk.models.push_service import PushService
 
 push_services = App(name="push-services", help="List the push services of a project.")
 
 
-@push_services.command(name="list")
-def list_services(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(push_services, "list", project=True)
+def list_services(client: "Client") -> Output:
     """List a project's push services, with the last call that each accepted, and the last error."""
-    with connected(server, project=True) as client:
-        found = list(client.push_services.iter())
+    found = list(client.push_services.iter())
     screen = Screen.of()
 
     def last_error(one: "PushService") -> str:
@@ -45,4 +44,4 @@ def list_services(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
         ),
         Column("LAST ERROR", last_error),
     ]
-    print_list(found, columns, "push services", json=json)
+    return listed(found, columns, "push services")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from runstead.cli.run_group import runs
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, describe
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Yes
@@ -20,6 +21,7 @@ ActiveStatus = Literal["pending", "running", "waiting"]
 _ACTIVE: tuple[ActiveStatus, ...] = ("pending", "running", "waiting")
 
 
+@runs.command(name="cancel")
 def cancel_runs(
     run_ids: Annotated[list[str] | None, Parameter(help="Ids of runs", negative="")] = None,
     /,

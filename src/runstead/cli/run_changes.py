@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from runstead.cli.run_group import runs
+from runstead.cli.shared.command import command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import (
@@ -24,16 +26,18 @@ from runstead.cli.shared.parsing import (
     read_config,
 )
 from runstead.cli.shared.render import document, safe
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk.models.run import CreatedRun
+    from runstead.sdk import Client
+    from runstead.sdk.models.run import Accepted, CreatedRun
 
 Wait = Annotated[
     bool, Parameter(help="Follow it until it has ended; the exit code is its outcome", negative="")
 ]
 
 
+@runs.command(name="create")
 def create_run(
     target: Annotated[str, Parameter(help="task:…, workflow:…, eval:… or agent:…")],
     /,
@@ -121,6 +125,7 @@ def _show_created(made: "CreatedRun", server: ServerOptions, *, wait: bool, json
         write_err(f"runstead: the run has another {what}; this {what} had no effect")
 
 
+@runs.command(name="retry")
 def retry_run(
     run_id: RunId,
     /,
@@ -157,7 +162,9 @@ def retry_run(
     _show_created(made, server, wait=wait, json=json)
 
 
+@command(runs, "resume")
 def resume_run(
+    client: "Client",
     run_id: RunId,
     /,
     *,
@@ -171,27 +178,24 @@ def resume_run(
     tool_call_id: Annotated[
         str | None, Parameter(help="Tool call id; else the one that the run waits for")
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Resume a waiting run with an answer, or resume a paused run."""
     if approve is not None and result is not None:
         fail("--approve and --deny set the result: do not use --result with them", USAGE)
     answer = approve if approve is not None else json_or_text(result)
-    with connected(server) as client:
-        run = client.runs.get(run_id)
-        if run.status != "waiting":
-            fail(f"the run does not wait: it is {run.status}")
-        if run.paused or type == "unpause":
-            done = client.runs.unpause(run_id)
-        else:
-            wanted = type or _resume_type(run.waiting_reason, approve=approve)
-            if wanted == "approval" and approve is None and result is None:
-                fail("the run waits for an approval: use --approve or --deny", USAGE)
-            # The server lists the open approvals where there are several.
-            call = tool_call_id or (None if wanted == "approval" else run.waiting_tool_call_id)
-            done = client.runs.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
-    print_result(done, "it already had this answer" if done.duplicate else "resumed", json=json)
+    run = client.runs.get(run_id)
+    if run.status != "waiting":
+        fail(f"the run does not wait: it is {run.status}")
+    if run.paused or type == "unpause":
+        done = client.runs.unpause(run_id)
+    else:
+        wanted = type or _resume_type(run.waiting_reason, approve=approve)
+        if wanted == "approval" and approve is None and result is None:
+            fail("the run waits for an approval: use --approve or --deny", USAGE)
+        # The server lists the open approvals where there are several.
+        call = tool_call_id or (None if wanted == "approval" else run.waiting_tool_call_id)
+        done = client.runs.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
+    return _answered(done, "resumed")
 
 
 Reason = Annotated[str | None, Parameter(help="Recorded with the answer")]
@@ -200,46 +204,24 @@ ApprovalId = Annotated[
 ]
 
 
+@command(runs, "approve")
 def approve_run(
-    run_id: RunId,
-    /,
-    *,
-    reason: Reason = None,
-    tool_call_id: ApprovalId = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    client: "Client", run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
+) -> Output:
     """Answer the approval that a run waits for with yes."""
-    _answer_approval(run_id, server, approved=True, reason=reason, tool_call_id=tool_call_id, json=json)
+    return _answered(client.approve(run_id, reason=reason, tool_call_id=tool_call_id), "approved")
 
 
+@command(runs, "reject")
 def reject_run(
-    run_id: RunId,
-    /,
-    *,
-    reason: Reason = None,
-    tool_call_id: ApprovalId = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    client: "Client", run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
+) -> Output:
     """Answer the approval that a run waits for with no."""
-    _answer_approval(run_id, server, approved=False, reason=reason, tool_call_id=tool_call_id, json=json)
+    return _answered(client.reject(run_id, reason=reason, tool_call_id=tool_call_id), "rejected")
 
 
-def _answer_approval(
-    run_id: str,
-    server: ServerOptions,
-    *,
-    approved: bool,
-    reason: str | None,
-    tool_call_id: str | None,
-    json: bool,
-) -> None:
-    with connected(server) as client:
-        answer = client.approve if approved else client.reject
-        done = answer(run_id, reason=reason, tool_call_id=tool_call_id)
-    line = "approved" if approved else "rejected"
-    print_result(done, "it already had this answer" if done.duplicate else line, json=json)
+def _answered(done: "Accepted", how: str) -> Output:
+    return one_line(done, "it already had this answer" if done.duplicate else how)
 
 
 def _resume_type(reason: str | None, *, approve: bool | None) -> Any:

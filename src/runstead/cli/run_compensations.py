@@ -2,26 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson, RunId
+from runstead.cli.run_group import runs
+from runstead.cli.shared.command import command
+from runstead.cli.shared.options import RunId
 from runstead.cli.shared.render import Column, Screen, format_age
-from runstead.cli.shared.results import print_list
+from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
+    from runstead.sdk import Client
     from runstead.sdk.models.run import Compensation
 
 
-def list_compensations(
-    run_id: RunId,
-    /,
-    *,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+@command(runs, "compensations")
+def list_compensations(client: "Client", run_id: RunId, /) -> Output:
     """List the compensations of a run, in the order of their registration, with their runs once it has ended."""
-    with connected(server) as client:
-        found = client.runs.compensations(run_id).data
-    print_list(found, _columns(Screen.of()), "compensations", json=json)
+    found = client.runs.compensations(run_id).data
+    return listed(found, _columns(Screen.of()), "compensations")
 
 
 def _columns(screen: "Screen") -> "list[Column[Compensation]]":

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from runstead.cli.run_group import runs
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.log_entries import LogFilter, rest_of_log
 from runstead.cli.shared.options import AsJson, RunId
@@ -13,6 +14,7 @@ from runstead.cli.shared.render import document, safe
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
+@runs.command(name="logs")
 def run_logs(
     run_id: RunId,
     /,

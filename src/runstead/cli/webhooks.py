@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.command import command
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_text
 from runstead.cli.shared.render import Column, Screen, format_age, format_time
-from runstead.cli.shared.results import print_list, print_result, print_secret
+from runstead.cli.shared.results import Output, listed, one_line, with_secret
 
 if TYPE_CHECKING:
+    from runstead.sdk import Client
     from runstead.sdk.models.webhook import CreatedWebhook, Delivery, Webhook
 
 WebhookId = Annotated[str, Parameter(help="The webhook's id")]
@@ -20,11 +20,10 @@ WebhookId = Annotated[str, Parameter(help="The webhook's id")]
 webhooks = App(name="webhooks", help="Webhooks and their deliveries.")
 
 
-@webhooks.command(name="list")
-def list_webhooks(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(webhooks, "list", project=True)
+def list_webhooks(client: "Client") -> Output:
     """List a project's webhooks, oldest first."""
-    with connected(server, project=True) as client:
-        found = client.webhooks.list().data
+    found = client.webhooks.list().data
     columns: list[Column[Webhook]] = [
         Column("WEBHOOK", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -33,15 +32,16 @@ def list_webhooks(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
         Column("FAILING SINCE", lambda one: format_time(one.failing_since), drop_rank=2, keep_whole=True),
         Column("REASON", lambda one: one.disabled_reason or "", drop_rank=3),
     ]
-    print_list(found, columns, "webhooks", json=json)
+    return listed(found, columns, "webhooks")
 
 
 def _status(one: "Webhook") -> str:
     return "active" if one.enabled else "disabled"
 
 
-@webhooks.command(name="create")
+@command(webhooks, "create", project=True)
 def create_webhook(
+    client: "Client",
     url: Annotated[str, Parameter(help="URL that receives the events")],
     /,
     *,
@@ -51,21 +51,19 @@ def create_webhook(
     format: Annotated[  # noqa: A002 - the option's name
         Literal["standard", "slack", "cloudevents"], Parameter(help="The form of the bodies")
     ] = "standard",
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Send new events to a URL. The secret that verifies them is shown only once."""
-    with connected(server, project=True) as client:
-        made = client.webhooks.create(url, event or ("*",), format=format)
-    _show_new(made, json=json)
+    made = client.webhooks.create(url, event or ("*",), format=format)
+    return _new(made)
 
 
-def _show_new(made: "CreatedWebhook", *, json: bool) -> None:
-    print_secret(made, made.webhook.id, made.secret, "the secret that verifies deliveries", json=json)
+def _new(made: "CreatedWebhook") -> Output:
+    return with_secret(made, made.webhook.id, made.secret, "the secret that verifies deliveries")
 
 
-@webhooks.command(name="update")
+@command(webhooks, "update", project=True)
 def update_webhook(
+    client: "Client",
     webhook_id: WebhookId,
     /,
     *,
@@ -75,22 +73,19 @@ def update_webhook(
         Parameter(help="Replaces the event types: such as run.completed; may repeat", negative=""),
     ] = None,
     enabled: Annotated[
-        bool | None,
-        Parameter(name="--enable", negative="--disable", help="Whether events are sent"),
+        bool | None, Parameter(name="--enable", negative="--disable", help="Whether events are sent")
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Change the URL or the event types of a webhook; enable or disable it."""
     if to is None and not event and enabled is None:
         fail("name what to change: --to, --event, --enable or --disable", USAGE)
-    with connected(server, project=True) as client:
-        one = client.webhooks.update(webhook_id, url=to, events=event, enabled=enabled).webhook
-    print_result(one, f"{one.id}  {_status(one)}  {one.url}  {','.join(one.events)}", json=json)
+    one = client.webhooks.update(webhook_id, url=to, events=event, enabled=enabled).webhook
+    return one_line(one, f"{one.id}  {_status(one)}  {one.url}  {','.join(one.events)}")
 
 
-@webhooks.command(name="rotate")
+@command(webhooks, "rotate", project=True)
 def rotate_webhook(
+    client: "Client",
     webhook_id: WebhookId,
     /,
     *,
@@ -100,36 +95,30 @@ def rotate_webhook(
             allow_leading_hyphen=True, help="The new secret; else generated. Better in @file or - for stdin"
         ),
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Give a webhook a new secret, shown only once. For 24 hours, deliveries are signed with both secrets."""
     new_secret = None if secret is None else read_text(secret).strip()
-    with connected(server, project=True) as client:
-        made = client.webhooks.rotate(webhook_id, secret=new_secret)
-    _show_new(made, json=json)
+    made = client.webhooks.rotate(webhook_id, secret=new_secret)
+    return _new(made)
 
 
-@webhooks.command(name="test")
-def send_test(webhook_id: WebhookId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(webhooks, "test", project=True)
+def send_test(client: "Client", webhook_id: WebhookId, /) -> Output:
     """Queue a test delivery and print its id. `webhooks deliveries` shows the outcome."""
-    with connected(server, project=True) as client:
-        delivery = client.webhooks.test(webhook_id).delivery
-    print_result(delivery, f"{delivery.id}  {delivery.status}", json=json)
+    delivery = client.webhooks.test(webhook_id).delivery
+    return one_line(delivery, f"{delivery.id}  {delivery.status}")
 
 
-@webhooks.command(name="delete")
-def delete_webhook(
-    webhook_id: WebhookId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
-) -> None:
+@command(webhooks, "delete", project=True)
+def delete_webhook(client: "Client", webhook_id: WebhookId, /) -> Output:
     """Delete a webhook and its deliveries."""
-    with connected(server, project=True) as client:
-        client.webhooks.delete(webhook_id)
-    print_result({"deleted": True, "id": webhook_id}, f"{webhook_id}  deleted", json=json)
+    client.webhooks.delete(webhook_id)
+    return one_line({"deleted": True, "id": webhook_id}, f"{webhook_id}  deleted")
 
 
-@webhooks.command(name="deliveries")
+@command(webhooks, "deliveries", project=True)
 def deliveries(
+    client: "Client",
     webhook_id: WebhookId,
     /,
     *,
@@ -137,12 +126,9 @@ def deliveries(
         Literal["pending", "delivered", "failed"] | None, Parameter(help="Only deliveries with this status")
     ] = None,
     limit: Annotated[int, Parameter(help="Number of deliveries, at most 100")] = 50,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """List the deliveries of a webhook, newest first."""
-    with connected(server, project=True) as client:
-        found = client.webhooks.list_deliveries(webhook_id, status=status, limit=limit).data
+    found = client.webhooks.list_deliveries(webhook_id, status=status, limit=limit).data
     screen = Screen.of()
     columns: list[Column[Delivery]] = [
         Column("DELIVERY", lambda one: one.id, keep_whole=True),
@@ -155,19 +141,16 @@ def deliveries(
         Column("RUN", lambda one: one.run_id or "", drop_rank=6),
         Column("ERROR", lambda one: one.last_error or "", drop_rank=7),
     ]
-    print_list(found, columns, "deliveries", json=json)
+    return listed(found, columns, "deliveries")
 
 
-@webhooks.command(name="redeliver")
+@command(webhooks, "redeliver", project=True)
 def redeliver(
+    client: "Client",
     webhook_id: WebhookId,
     delivery_id: Annotated[str, Parameter(help="The delivery's id")],
     /,
-    *,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Send a delivery again, with the same id."""
-    with connected(server, project=True) as client:
-        delivery = client.webhooks.redeliver(webhook_id, delivery_id).delivery
-    print_result(delivery, f"{delivery.id}  {delivery.status}", json=json)
+    delivery = client.webhooks.redeliver(webhook_id, delivery_id).delivery
+    return one_line(delivery, f"{delivery.id}  {delivery.status}")
