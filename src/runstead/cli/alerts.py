@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from runstead.cli.shared.command import command
 from runstead.cli.shared.parsing import parse_seconds, parse_time
-from runstead.cli.shared.render import Column, Screen, format_age, format_time, safe
+from runstead.cli.shared.render import Column, age_column, format_time, safe, time_column
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ alerts = App(name="alerts", help="Alert rules and their history.")
 def list_alerts(client: "Client") -> Output:
     """List a project's alert rules with their state: those that fire first."""
     found = client.alerts.list().data
-    screen = Screen.of()
     columns: list[Column[Alert]] = [
         Column("ALERT", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -31,7 +30,7 @@ def list_alerts(client: "Client") -> Output:
         Column("KIND", lambda one: one.kind, drop_rank=1),
         Column("VALUE", lambda one: _number(one.value), drop_rank=2, number=True),
         Column("THRESHOLD", lambda one: _number(one.threshold), drop_rank=3, number=True),
-        Column("SINCE", lambda one: format_age(one.firing_since, screen), drop_rank=4, keep_whole=True),
+        age_column("SINCE", lambda one: one.firing_since, drop_rank=4),
         Column("MUTED", _muted, drop_rank=5),
     ]
     return listed(found, columns, "alerts")
@@ -135,9 +134,9 @@ def history(
     """List when an alert rule fired and resolved, newest first."""
     found = client.alerts.list_history(alert_id, limit=limit).data
     columns: list[Column[AlertFiring]] = [
-        Column("FIRED", lambda one: format_time(one.fired_at), keep_whole=True),
+        time_column("FIRED", lambda one: one.fired_at),
         Column("VALUE", lambda one: _number(one.value), number=True),
-        Column("RESOLVED", lambda one: format_time(one.resolved_at), keep_whole=True),
+        time_column("RESOLVED", lambda one: one.resolved_at),
         Column("VALUE THEN", lambda one: _number(one.resolved_value), drop_rank=1, number=True),
         Column("SENT", lambda one: "muted" if one.muted else "sent", drop_rank=2),
     ]

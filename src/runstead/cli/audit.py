@@ -12,7 +12,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run
 from runstead.cli.shared.parsing import parse_time
-from runstead.cli.shared.render import Column, format_time
+from runstead.cli.shared.render import Column, time_column
 from runstead.cli.shared.results import listed
 from runstead.core.clock import to_ms
 
@@ -65,7 +65,7 @@ def audit(
             every = client.audit.iter(limit=min(limit, _PAGE_ROWS), **filters)
             found = [_members(entry) for entry in islice(every, limit)]
     columns: list[Column[Entry]] = [
-        Column("AT", lambda one: format_time(one["at"]), keep_whole=True),
+        time_column("AT", lambda one: one["at"]),
         Column("ACTION", lambda one: one["action"], keep_whole=True),
         Column("ACTOR", lambda one: one["actor"]["name"] or one["actor"]["id"] or one["actor"]["kind"]),
         Column("OBJECT", lambda one: f"{one['object']['kind']} {one['object']['id']}".strip()),

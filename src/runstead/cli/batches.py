@@ -13,7 +13,15 @@ from runstead.cli.shared.exit_codes import CANCELLED, FAILED, USAGE
 from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import json_list, json_object
-from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value
+from runstead.cli.shared.render import (
+    Column,
+    Screen,
+    age_column,
+    details,
+    document,
+    format_time,
+    value,
+)
 from runstead.cli.shared.results import Output, listed, one_line
 from runstead.core.batches.batch import shown_status
 from runstead.core.batches.eta import Eta
@@ -33,13 +41,12 @@ def list_batches(
 ) -> Output:
     """List a project's batches, newest first."""
     found = client.batches.list(limit=limit).data
-    screen = Screen.of()
     columns: list[Column[Batch]] = [
         Column("BATCH", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: shown_status(one.status, one.status_counts.failed), status=True),
         Column("ENDED", lambda one: f"{ended(one.status_counts)}/{one.total}", number=True),
         Column("FAILED", lambda one: str(one.status_counts.failed), drop_rank=2, number=True),
-        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=1, keep_whole=True),
+        age_column("CREATED", lambda one: one.created_at, drop_rank=1),
         Column("NAME", lambda one: one.name or "", drop_rank=3),
     ]
     return listed(found, columns, "batches")

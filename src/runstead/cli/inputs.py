@@ -15,8 +15,8 @@ from runstead.cli.shared.parsing import json_object, name_value_pairs
 from runstead.cli.shared.render import (
     Column,
     Screen,
+    age_column,
     details,
-    format_age,
     format_time,
     table,
     value,
@@ -54,14 +54,13 @@ def list_inputs(
             else client.input_requests.iter(conversation, status=status, limit=100)
         )
         found = list(islice(asked, max(limit, 0)))
-    screen = Screen.of()
     columns: list[Column[InputRequest]] = [
         Column("RUN", lambda one: one.run_id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("TITLE", lambda one: one.title),
         Column("FIELDS", lambda one: ",".join(str(field.get("name")) for field in one.fields), drop_rank=2),
-        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=1, keep_whole=True),
-        Column("EXPIRES", lambda one: format_age(one.expires_at, screen), drop_rank=3, keep_whole=True),
+        age_column("CREATED", lambda one: one.created_at, drop_rank=1),
+        age_column("EXPIRES", lambda one: one.expires_at, drop_rank=3),
         Column("FOR", lambda one: one.requested_responder_type, drop_rank=4),
     ]
     listed(found, columns, "forms").show(json=json)

@@ -12,7 +12,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
 from runstead.cli.shared.parsing import parse_time
-from runstead.cli.shared.render import Column, Screen, format_age, format_time
+from runstead.cli.shared.render import Column, age_column, time_column
 from runstead.cli.shared.results import listed, one_line
 from runstead.core.identity.project import new_key
 
@@ -33,16 +33,13 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
         from runstead.server import administration  # noqa: PLC0415
 
         found = [_stored_members(one) for one in run(administration.keys(database, _project(server)))]
-    screen = Screen.of()
     columns: list[Column[dict[str, Any]]] = [
         Column("KEY", lambda one: one["id"] or "", keep_whole=True),
         Column("STATUS", _status, status=True),
         Column("PREFIX", lambda one: one["prefix"], drop_rank=1, keep_whole=True),
         Column("SCOPES", lambda one: ",".join(one["scopes"]), drop_rank=3),
-        Column(
-            "LAST USED", lambda one: format_age(one["last_used_at"], screen), drop_rank=2, keep_whole=True
-        ),
-        Column("EXPIRES", lambda one: format_time(one["expires_at"]), drop_rank=4, keep_whole=True),
+        age_column("LAST USED", lambda one: one["last_used_at"], drop_rank=2),
+        time_column("EXPIRES", lambda one: one["expires_at"], drop_rank=4),
         Column("QUOTAS", _quotas, drop_rank=6, keep_whole=True),
         Column("NAME", lambda one: one["name"] or "", drop_rank=5),
     ]

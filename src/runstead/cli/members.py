@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.shared.command import command
-from runstead.cli.shared.render import Column, format_time
+from runstead.cli.shared.render import Column, time_column
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def list_members(client: "Client") -> Output:
     columns: list[Column[Member]] = [
         Column("USER", lambda one: one.user_id, keep_whole=True),
         Column("ROLE", lambda one: one.role),
-        Column("SINCE", lambda one: format_time(one.created_at), drop_rank=1, keep_whole=True),
+        time_column("SINCE", lambda one: one.created_at, drop_rank=1),
     ]
     return listed(found, columns, "members")
 

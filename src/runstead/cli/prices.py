@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from runstead.cli.shared.command import command
 from runstead.cli.shared.output import fail
-from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.render import Column, age_column
 from runstead.cli.shared.results import Output, listed, one_line
 from runstead.cli.shared.usage_tables import format_money, parse_money
 
@@ -24,7 +24,6 @@ prices = App(name="prices", help="Prices of models, which give usage its cost.")
 def list_prices(client: "Client") -> Output:
     """List a project's prices, for a million tokens."""
     found = list(client.prices.iter())
-    screen = Screen.of()
     columns: list[Column[Price]] = [
         Column("PROVIDER", lambda one: one.provider),
         Column("MODEL", lambda one: one.model),
@@ -32,7 +31,7 @@ def list_prices(client: "Client") -> Output:
         Column("CACHED", lambda one: format_money(one.cached), drop_rank=2, number=True),
         Column("OUTPUT", lambda one: format_money(one.output), number=True),
         Column("REASONING", lambda one: format_money(one.reasoning), drop_rank=3, number=True),
-        Column("SET", lambda one: format_age(one.updated_at, screen), drop_rank=1, keep_whole=True),
+        age_column("SET", lambda one: one.updated_at, drop_rank=1),
     ]
     return listed(found, columns, "prices")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from runstead.cli.shared.command import command
-from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.render import Column, Screen, age_column, format_age
 from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
@@ -30,18 +30,8 @@ def list_services(client: "Client") -> Output:
         Column("SERVICE", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("NAME", lambda one: one.service_name, drop_rank=2),
-        Column(
-            "LAST HEARTBEAT",
-            lambda one: format_age(one.last_heartbeat_at, screen),
-            drop_rank=3,
-            keep_whole=True,
-        ),
-        Column(
-            "LAST SUCCESS",
-            lambda one: format_age(one.last_success_at, screen),
-            drop_rank=1,
-            keep_whole=True,
-        ),
+        age_column("LAST HEARTBEAT", lambda one: one.last_heartbeat_at, drop_rank=3),
+        age_column("LAST SUCCESS", lambda one: one.last_success_at, drop_rank=1),
         Column("LAST ERROR", last_error),
     ]
     return listed(found, columns, "push services")

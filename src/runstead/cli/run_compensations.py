@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from runstead.cli.run_group import runs
 from runstead.cli.shared.command import command
 from runstead.cli.shared.options import RunId
-from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.render import Column, age_column
 from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
@@ -17,14 +17,11 @@ if TYPE_CHECKING:
 def list_compensations(client: "Client", run_id: RunId, /) -> Output:
     """List the compensations of a run, in the order of their registration, with their runs once it has ended."""
     found = client.runs.compensations(run_id).data
-    return listed(found, _columns(Screen.of()), "compensations")
-
-
-def _columns(screen: "Screen") -> "list[Column[Compensation]]":
-    return [
+    columns: list[Column[Compensation]] = [
         Column("NUMBER", lambda one: str(one.number), number=True),
         Column("TARGET", lambda one: one.target, keep_whole=True),
         Column("TITLE", lambda one: one.title or "", drop_rank=2),
-        Column("REGISTERED", lambda one: format_age(one.created_at, screen), drop_rank=3, keep_whole=True),
+        age_column("REGISTERED", lambda one: one.created_at, drop_rank=3),
         Column("RUN", lambda one: one.run_id or "", drop_rank=1),
     ]
+    return listed(found, columns, "compensations")

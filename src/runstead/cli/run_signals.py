@@ -8,7 +8,7 @@ from runstead.cli.run_group import runs
 from runstead.cli.shared.command import command
 from runstead.cli.shared.options import JsonOrText, RunId
 from runstead.cli.shared.parsing import json_or_text
-from runstead.cli.shared.render import Column, Screen, format_age, value
+from runstead.cli.shared.render import Column, age_column, value
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
@@ -47,13 +47,10 @@ def list_signals(
 ) -> Output:
     """List the signals of a run, oldest first."""
     found = list(client.runs.iter_signals(run_id, taken=taken))
-    return listed(found, _columns(Screen.of()), "signals")
-
-
-def _columns(screen: "Screen") -> "list[Column[Signal]]":
-    return [
+    columns: list[Column[Signal]] = [
         Column("SIGNAL", lambda one: one.name, keep_whole=True),
         Column("PAYLOAD", lambda one: value(one.payload) or "null"),
-        Column("SENT", lambda one: format_age(one.created_at, screen), drop_rank=2, keep_whole=True),
+        age_column("SENT", lambda one: one.created_at, drop_rank=2),
         Column("TAKEN BY EVENT", lambda one: "" if one.event_id is None else str(one.event_id), drop_rank=1),
     ]
+    return listed(found, columns, "signals")

@@ -17,7 +17,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_config
-from runstead.cli.shared.render import Column, Screen, details, format_age, format_time, value
+from runstead.cli.shared.render import Column, Screen, age_column, details, format_time, value
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
@@ -35,14 +35,13 @@ def list_schedules(
 ) -> Output:
     """List a project's schedules, oldest first."""
     found = list(client.schedules.iter(status=status))
-    screen = Screen.of()
     columns: list[Column[Schedule]] = [
         Column("SCHEDULE", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("NAME", lambda one: one.name),
         Column("WHEN", _times, drop_rank=2),
         Column("TARGET", lambda one: f"{one.target.kind}:{one.target.id}", drop_rank=3),
-        Column("NEXT", lambda one: format_age(one.next_fire_at, screen), drop_rank=1, keep_whole=True),
+        age_column("NEXT", lambda one: one.next_fire_at, drop_rank=1),
         Column("RUNS", lambda one: str(one.run_count), drop_rank=5, number=True),
         Column("HEALTH", lambda one: str(one.health or ""), drop_rank=4),
         Column("SOURCE", lambda one: one.source_path or "", drop_rank=6),

@@ -14,7 +14,7 @@ from runstead.cli.shared.parsing import (
     read_config,
     read_text,
 )
-from runstead.cli.shared.render import Column, format_time
+from runstead.cli.shared.render import Column, time_column
 from runstead.cli.shared.results import Output, listed, one_line, with_secret
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def list_triggers(client: "Client") -> Output:
         Column("NAME", lambda one: one.name, drop_rank=1),
         Column("EVENT", lambda one: "" if one.event is None else one.event.name, drop_rank=2),
         Column("SIGNED", lambda one: "yes" if one.signed else "no", drop_rank=3),
-        Column("CREATED", lambda one: format_time(one.created_at), drop_rank=4, keep_whole=True),
+        time_column("CREATED", lambda one: one.created_at, drop_rank=4),
     ]
     return listed(found, columns, "triggers")
 

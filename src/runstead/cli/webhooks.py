@@ -8,7 +8,7 @@ from runstead.cli.shared.command import command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_text
-from runstead.cli.shared.render import Column, Screen, format_age, format_time
+from runstead.cli.shared.render import Column, age_column, time_column
 from runstead.cli.shared.results import Output, listed, one_line, with_secret
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def list_webhooks(client: "Client") -> Output:
         Column("STATUS", _status, status=True),
         Column("URL", lambda one: one.url),
         Column("EVENTS", lambda one: ",".join(one.events), drop_rank=1),
-        Column("FAILING SINCE", lambda one: format_time(one.failing_since), drop_rank=2, keep_whole=True),
+        time_column("FAILING SINCE", lambda one: one.failing_since, drop_rank=2),
         Column("REASON", lambda one: one.disabled_reason or "", drop_rank=3),
     ]
     return listed(found, columns, "webhooks")
@@ -129,15 +129,14 @@ def deliveries(
 ) -> Output:
     """List the deliveries of a webhook, newest first."""
     found = client.webhooks.list_deliveries(webhook_id, status=status, limit=limit).data
-    screen = Screen.of()
     columns: list[Column[Delivery]] = [
         Column("DELIVERY", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("EVENT", lambda one: one.event_type, drop_rank=1),
         Column("ATTEMPTS", lambda one: str(one.attempts), drop_rank=2, number=True),
         Column("RESPONSE", lambda one: str(one.last_status_code or ""), drop_rank=4, number=True),
-        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=3, keep_whole=True),
-        Column("NEXT", lambda one: format_age(one.next_attempt_at, screen), drop_rank=5, keep_whole=True),
+        age_column("CREATED", lambda one: one.created_at, drop_rank=3),
+        age_column("NEXT", lambda one: one.next_attempt_at, drop_rank=5),
         Column("RUN", lambda one: one.run_id or "", drop_rank=6),
         Column("ERROR", lambda one: one.last_error or "", drop_rank=7),
     ]

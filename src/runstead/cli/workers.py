@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.shared.command import command
-from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.render import Column, age_column
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
@@ -28,17 +28,11 @@ def list_workers(
     """List a project's workers. After two minutes without a heartbeat, a worker is offline."""
     every = client.workers.iter(status=status, limit=min(limit, 100) or 100)
     found = list(islice(every, limit or None))
-    screen = Screen.of()
     columns: list[Column[RegisteredWorker]] = [
         Column("WORKER", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("KEY", lambda one: one.worker_key),
-        Column(
-            "LAST HEARTBEAT",
-            lambda one: format_age(one.last_heartbeat_at, screen),
-            drop_rank=1,
-            keep_whole=True,
-        ),
+        age_column("LAST HEARTBEAT", lambda one: one.last_heartbeat_at, drop_rank=1),
         Column("VERSION", lambda one: one.version or "", drop_rank=3),
         Column("SERVES", _serves, drop_rank=4),
         Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
@@ -59,11 +53,10 @@ def list_targets(
 ) -> Output:
     """List the targets that a project's workers have registered, and how many workers serve each."""
     found = list(islice(client.workers.iter_targets(limit=100), limit or None))
-    screen = Screen.of()
     columns: list[Column[RegisteredTarget]] = [
         Column("TARGET", lambda one: one.target, keep_whole=True),
         Column("ONLINE", lambda one: str(one.online), keep_whole=True),
-        Column("LAST SEEN", lambda one: format_age(one.last_seen_at, screen), drop_rank=1, keep_whole=True),
+        age_column("LAST SEEN", lambda one: one.last_seen_at, drop_rank=1),
         Column("VALIDATED", lambda one: "yes" if one.validate_input else "no", drop_rank=3),
         Column("VERSION", lambda one: one.version or "", drop_rank=4),
         Column("DESCRIPTION", lambda one: (one.description or "").partition("\n")[0], drop_rank=2),
