@@ -55,27 +55,25 @@ def _number(value: float | None) -> str:
 @command(alerts, "create", project=True)
 def create_alert(
     client: "Client",
-    kind: Annotated[Kind, Parameter(help="What the rule watches")],
+    kind: Annotated[Kind, "What the rule watches"],
     /,
     *,
-    name: Annotated[str | None, Parameter(help="Else the kind and the target")] = None,
+    name: Annotated[str | None, "Else the kind and the target"] = None,
     target: Annotated[
-        str | None, Parameter(help="Of failure_rate and pending_age, such as task:report. Else all runs")
+        str | None, "Of failure_rate and pending_age, such as task:report. Else all runs"
     ] = None,
-    schedule: Annotated[str | None, Parameter(help="Id, of schedule_missed. Else all schedules")] = None,
+    schedule: Annotated[str | None, "Id, of schedule_missed. Else all schedules"] = None,
     threshold: Annotated[
-        float | None, Parameter(help="It fires from this value on: a rate up to 1, seconds, or a number")
+        float | None, "It fires from this value on: a rate up to 1, seconds, or a number"
     ] = None,
-    window: Annotated[str | None, Parameter(help="The period that is measured, such as 1h")] = None,
-    min_runs: Annotated[int | None, Parameter(help="A failure rate of fewer runs never fires")] = None,
+    window: Annotated[str | None, "The period that is measured, such as 1h"] = None,
+    min_runs: Annotated[int | None, "A failure rate of fewer runs never fires"] = None,
     hold: Annotated[
         str | None,
         Parameter(name="--for", help="How long the value must be beyond the threshold, such as 5m"),
     ] = None,
-    repeat: Annotated[str | None, Parameter(help="Send again after this time while it fires")] = None,
-    webhook: Annotated[
-        str | None, Parameter(help="Id of the receiver. Else all webhooks that subscribe to alerts")
-    ] = None,
+    repeat: Annotated[str | None, "Send again after this time while it fires"] = None,
+    webhook: Annotated[str | None, "Id of the receiver. Else all webhooks that subscribe to alerts"] = None,
 ) -> Output:
     """Create an alert rule and print its id."""
 
@@ -108,9 +106,7 @@ def mute_alert(
     alert_id: AlertId,
     /,
     *,
-    until: Annotated[
-        str | None, Parameter(help="A time, or how long, such as 2h. Else until it is unmuted")
-    ] = None,
+    until: Annotated[str | None, "A time, or how long, such as 2h. Else until it is unmuted"] = None,
 ) -> Output:
     """Send no messages of an alert rule. Its history goes on."""
     end = parse_time("--until", until, ahead=True)
@@ -129,7 +125,7 @@ def history(
     alert_id: AlertId,
     /,
     *,
-    limit: Annotated[int, Parameter(help="Number of entries, at most 100")] = 50,
+    limit: Annotated[int, "Number of entries, at most 100"] = 50,
 ) -> Output:
     """List when an alert rule fired and resolved, newest first."""
     found = client.alerts.list_history(alert_id, limit=limit).data

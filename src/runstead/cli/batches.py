@@ -36,9 +36,7 @@ batches = App(name="batches", help="Create batches of runs and follow their prog
 
 
 @command(batches, "list", project=True)
-def list_batches(
-    client: "Client", *, limit: Annotated[int, Parameter(help="Number of batches, at most 100")] = 50
-) -> Output:
+def list_batches(client: "Client", *, limit: Annotated[int, "Number of batches, at most 100"] = 50) -> Output:
     """List a project's batches, newest first."""
     found = client.batches.list(limit=limit).data
     columns: list[Column[Batch]] = [
@@ -123,7 +121,7 @@ def cancel_batch(
     batch_id: BatchId,
     /,
     *,
-    reason: Annotated[str | None, Parameter(help="Recorded with the cancellation")] = None,
+    reason: Annotated[str | None, "Recorded with the cancellation"] = None,
 ) -> Output:
     """Cancel a batch and all of its runs that have not ended."""
     done = client.batches.cancel(batch_id, reason)

@@ -73,18 +73,16 @@ def _amounts(amounts: "Amounts", limit: "Amounts | None" = None) -> str:
 @command(budgets, "create", project=True)
 def create_budget(
     client: "Client",
-    scope: Annotated[Scope, Parameter(help="What the budget counts")],
-    value: Annotated[
-        str | None, Parameter(help="A target, the id of a key or schedule, or name:value of a label")
-    ] = None,
+    scope: Annotated[Scope, "What the budget counts"],
+    value: Annotated[str | None, "A target, the id of a key or schedule, or name:value of a label"] = None,
     /,
     *,
-    period: Annotated[Period, Parameter(help="Days and months are in UTC")] = "day",
-    cost: Annotated[str | None, Parameter(help="In the currency of the prices, such as 25.00")] = None,
-    tokens: Annotated[int | None, Parameter(help="Input and output tokens")] = None,
-    then: Annotated[OnReached, Parameter(help="What happens to runs when it is reached")] = "pause",
-    alert_at: Annotated[int | None, Parameter(help="Percent at which webhooks are notified, else 80")] = None,
-    name: Annotated[str | None, Parameter(help="A name for people")] = None,
+    period: Annotated[Period, "Days and months are in UTC"] = "day",
+    cost: Annotated[str | None, "In the currency of the prices, such as 25.00"] = None,
+    tokens: Annotated[int | None, "Input and output tokens"] = None,
+    then: Annotated[OnReached, "What happens to runs when it is reached"] = "pause",
+    alert_at: Annotated[int | None, "Percent at which webhooks are notified, else 80"] = None,
+    name: Annotated[str | None, "A name for people"] = None,
 ) -> Output:
     """Create a budget and print its id."""
     made = client.budgets.create(
@@ -106,11 +104,11 @@ def update_budget(
     budget_id: BudgetId,
     /,
     *,
-    cost: Annotated[str | None, Parameter(help="The new limit, with --tokens if it has both")] = None,
-    tokens: Annotated[int | None, Parameter(help="The new limit of tokens")] = None,
-    then: Annotated[OnReached | None, Parameter(help="What happens to runs when it is reached")] = None,
-    alert_at: Annotated[int | None, Parameter(help="Percent at which webhooks are notified")] = None,
-    name: Annotated[str | None, Parameter(help="A name for people")] = None,
+    cost: Annotated[str | None, "The new limit, with --tokens if it has both"] = None,
+    tokens: Annotated[int | None, "The new limit of tokens"] = None,
+    then: Annotated[OnReached | None, "What happens to runs when it is reached"] = None,
+    alert_at: Annotated[int | None, "Percent at which webhooks are notified"] = None,
+    name: Annotated[str | None, "A name for people"] = None,
 ) -> Output:
     """Change a budget. Runs that wait for it continue if the new limit is not reached."""
     changed = client.budgets.update(
@@ -132,10 +130,8 @@ def approve(
     run_id: RunId,
     /,
     *,
-    raise_cost: Annotated[str | None, Parameter(help="Raise the limit of this period by this cost")] = None,
-    raise_tokens: Annotated[
-        int | None, Parameter(help="Raise the limit of this period by these tokens")
-    ] = None,
+    raise_cost: Annotated[str | None, "Raise the limit of this period by this cost"] = None,
+    raise_tokens: Annotated[int | None, "Raise the limit of this period by these tokens"] = None,
 ) -> Output:
     """Let a run continue that a budget stopped. With --raise-… all runs that wait for the budget continue."""
     return one_line(client.budgets.approve(run_id, cost=raise_cost, tokens=raise_tokens), "approved")

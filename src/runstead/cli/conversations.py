@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from runstead.cli.shared.command import command
 from runstead.cli.shared.parsing import parse_seconds
@@ -17,10 +17,10 @@ conversations = App(name="conversations", help="Conversations of agents and user
 @command(conversations, "token")
 def conversation_token(
     client: "Client",
-    conversation_id: Annotated[str, Parameter(help="The conversation's id")],
+    conversation_id: Annotated[str, "The conversation's id"],
     /,
     *,
-    expires_in: Annotated[str, Parameter(help="At most 1d")] = "1h",
+    expires_in: Annotated[str, "At most 1d"] = "1h",
 ) -> Output:
     """Print a token that reads one conversation and its runs, and nothing else: for a browser."""
     seconds = parse_seconds("--expires-in", expires_in)

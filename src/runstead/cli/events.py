@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from runstead.cli.shared.command import command
 from runstead.cli.shared.options import JsonOrText
@@ -18,16 +18,12 @@ events = App(name="events", help="Events of a project's bus, which resume and st
 @command(events, "publish", project=True)
 def publish_event(
     client: "Client",
-    name: Annotated[str, Parameter(help="The name that runs wait for and triggers have")],
+    name: Annotated[str, "The name that runs wait for and triggers have"],
     data: JsonOrText = None,
     /,
     *,
-    id: Annotated[  # noqa: A002 - the member's name
-        str | None, Parameter(help="Publish it once: a repeat with this id within a day publishes nothing")
-    ] = None,
-    occurred_at: Annotated[
-        str | None, Parameter(help="When it happened: a time, or 10m for 10 minutes ago")
-    ] = None,
+    id: Annotated[str | None, "Publish it once: a repeat with this id within a day publishes nothing"] = None,  # noqa: A002 - the member's name
+    occurred_at: Annotated[str | None, "When it happened: a time, or 10m for 10 minutes ago"] = None,
 ) -> Output:
     """Publish an event to the runs that wait for it, and to triggers that start runs."""
     value = json_or_text(data)

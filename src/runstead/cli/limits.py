@@ -42,19 +42,17 @@ def list_limits(client: "Client") -> Output:
 def set_limit(
     client: "Client",
     target: Target,
-    most: Annotated[int | None, Parameter(help="0 to 10,000; 0 stops new runs from starting")] = None,
+    most: Annotated[int | None, "0 to 10,000; 0 stops new runs from starting"] = None,
     /,
     *,
-    per_key: Annotated[
-        int | None, Parameter(help="The maximum of each concurrency key of the target")
-    ] = None,
-    rate: Annotated[str | None, Parameter(help="How many runs may start in a time, such as 100/1m")] = None,
+    per_key: Annotated[int | None, "The maximum of each concurrency key of the target"] = None,
+    rate: Annotated[str | None, "How many runs may start in a time, such as 100/1m"] = None,
     rate_per_key: Annotated[
         bool, Parameter(help="With --rate: of each concurrency key of the target", negative="")
     ] = False,
     rate_unit: Annotated[
         Literal["runs", "tokens"] | None,
-        Parameter(help="With --rate: what it counts, runs or the tokens of models that they use"),
+        "With --rate: what it counts, runs or the tokens of models that they use",
     ] = None,
 ) -> Output:
     """Set how many runs of a target, or of each of its keys, may run, or start in a time, or how many tokens of models they

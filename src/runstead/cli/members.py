@@ -35,7 +35,7 @@ def add_member(
     user_id: UserId,
     /,
     *,
-    role: Annotated[Literal["admin", "member", "viewer"], Parameter(help="The user's role")] = "member",
+    role: Annotated[Literal["admin", "member", "viewer"], "The user's role"] = "member",
 ) -> Output:
     """Add a user to a project, or change a member's role."""
     member = client.members.add(user_id, role)

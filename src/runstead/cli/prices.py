@@ -43,10 +43,10 @@ def set_price(
     model: Model,
     /,
     *,
-    input: Annotated[str, Parameter(help="A million input tokens, such as 2.50")],  # noqa: A002 - the option's name
-    output: Annotated[str, Parameter(help="A million output tokens")],
-    cached: Annotated[str | None, Parameter(help="A million cached input tokens; else as input")] = None,
-    reasoning: Annotated[str | None, Parameter(help="A million reasoning tokens; else as output")] = None,
+    input: Annotated[str, "A million input tokens, such as 2.50"],  # noqa: A002 - the option's name
+    output: Annotated[str, "A million output tokens"],
+    cached: Annotated[str | None, "A million cached input tokens; else as input"] = None,
+    reasoning: Annotated[str | None, "A million reasoning tokens; else as output"] = None,
 ) -> Output:
     """Set the price of a model. Needs the scope admin."""
     cached_micros = None if cached is None else parse_money("--cached", cached)

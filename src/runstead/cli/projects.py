@@ -47,14 +47,12 @@ def create_project(
 @command(projects, "set")
 def set_project(
     client: "Client",
-    project: Annotated[str, Parameter(help="Id or slug of the project")],
+    project: Annotated[str, "Id or slug of the project"],
     *,
     require_attempt: Annotated[
-        bool | None, Parameter(help="Whether workers must prove their attempt with every write")
+        bool | None, "Whether workers must prove their attempt with every write"
     ] = None,
-    search_values: Annotated[
-        bool | None, Parameter(help="Whether searches read the inputs and outputs of new runs")
-    ] = None,
+    search_values: Annotated[bool | None, "Whether searches read the inputs and outputs of new runs"] = None,
 ) -> Output:
     """Change a project's settings, and print them."""
     changed = client.projects.update(
@@ -89,8 +87,7 @@ def list_projects(
 def show_quota(
     client: "Client",
     changes: Annotated[
-        tuple[str, ...] | None,
-        Parameter(help="Changes: name=number, or name=default for the default of the instance"),
+        tuple[str, ...] | None, "Changes: name=number, or name=default for the default of the instance"
     ] = None,
     /,
 ) -> Output:

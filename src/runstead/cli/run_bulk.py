@@ -30,13 +30,11 @@ runs.command(bulk)
 @command(bulk, "start", project=True)
 def start_bulk(
     client: "Client",
-    action: Annotated[Literal["cancel", "retry", "delete"], Parameter(help="What happens to each run")],
+    action: Annotated[Literal["cancel", "retry", "delete"], "What happens to each run"],
     /,
     *,
     chosen: RunSelection = EVERY_RUN,
-    from_step: Annotated[
-        str | None, Parameter(help="For retry: keep the results before this step, or failed")
-    ] = None,
+    from_step: Annotated[str | None, "For retry: keep the results before this step, or failed"] = None,
     yes: Yes = False,
     wait: Annotated[bool, Parameter(help="Wait for the end of the job", negative="--no-wait")] = True,
 ) -> Output:

@@ -173,11 +173,9 @@ def resume_run(
     is_error: Annotated[bool, Parameter(name="--error", help="The result is an error", negative="")] = False,
     type: Annotated[  # noqa: A002 - the option's name
         Literal["tool_result", "approval", "event", "timer", "unpause"] | None,
-        Parameter(help="Type of the answer; else derived from what the run waits for"),
+        "Type of the answer; else derived from what the run waits for",
     ] = None,
-    tool_call_id: Annotated[
-        str | None, Parameter(help="Tool call id; else the one that the run waits for")
-    ] = None,
+    tool_call_id: Annotated[str | None, "Tool call id; else the one that the run waits for"] = None,
 ) -> Output:
     """Resume a waiting run with an answer, or resume a paused run."""
     if approve is not None and result is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def signal_run(
     client: "Client",
     run_id: RunId,
-    name: Annotated[str, Parameter(help="The name that the run waits for, now or later")],
+    name: Annotated[str, "The name that the run waits for, now or later"],
     payload: JsonOrText = None,
     /,
     *,

@@ -61,7 +61,7 @@ def run_token(
     run_id: RunId,
     /,
     *,
-    expires_in: Annotated[str, Parameter(help="At most 1d")] = "1h",
+    expires_in: Annotated[str, "At most 1d"] = "1h",
     family: Annotated[bool, Parameter(help="Also read its descendants", negative="")] = False,
 ) -> Output:
     """Print a token that reads one run and its events, and nothing else: for a browser."""

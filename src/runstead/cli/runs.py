@@ -45,7 +45,7 @@ def list_runs(
     *,
     chosen: RunSelection = EVERY_RUN,
     slowest: Annotated[bool, Parameter(help="Only started runs, the longest first", negative="")] = False,
-    limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 50,
+    limit: Annotated[int, "Maximum number; 0: all"] = 50,
     json: bool,
 ) -> Output:
     """List a project's runs, newest first."""
@@ -86,7 +86,7 @@ def get_run(client: "Client", run_id: RunId, /, *, json: bool) -> Output:
 def get_values(
     client: "Client",
     run_id: RunId,
-    name: Annotated[str | None, Parameter(help="Print only this value, as JSON")] = None,
+    name: Annotated[str | None, "Print only this value, as JSON"] = None,
     /,
 ) -> Output:
     """Show the values that a run's worker has set."""

@@ -79,8 +79,8 @@ def update_schedule(
     schedule_id: ScheduleId,
     /,
     *,
-    name: Annotated[str | None, Parameter(help="Name of the schedule")] = None,
-    target: Annotated[str | None, Parameter(help="task:…, workflow:… or agent:…")] = None,
+    name: Annotated[str | None, "Name of the schedule"] = None,
+    target: Annotated[str | None, "task:…, workflow:… or agent:…"] = None,
     settings: ScheduleSettings = NO_SETTINGS,
     flow: FlowControl = NO_FLOW_CONTROL,
     config: Annotated[
@@ -90,9 +90,7 @@ def update_schedule(
         str | None,
         Parameter(allow_leading_hyphen=True, help="The new config: a JSON object, @file or - for stdin"),
     ] = None,
-    max_runs: Annotated[
-        int | None, Parameter(help="Complete the schedule after this number of runs; 0: never")
-    ] = None,
+    max_runs: Annotated[int | None, "Complete the schedule after this number of runs; 0: never"] = None,
     remove: Annotated[
         list[Literal["concurrency-key", "unique", "debounce"]] | None,
         Parameter(help="Remove a key of its runs; may repeat", negative=""),
@@ -134,9 +132,7 @@ def sync_schedules(
     ],
     /,
     *,
-    app: Annotated[
-        str | None, Parameter(help="Set those of this app of workers, instead of the project's source")
-    ] = None,
+    app: Annotated[str | None, "Set those of this app of workers, instead of the project's source"] = None,
 ) -> Output:
     """Set the project's source schedules to those of a file. Those missing in the file are deleted."""
     wanted = _wanted(file)

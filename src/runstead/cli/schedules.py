@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
-
 from runstead.cli.schedule_changes import (
     NO_SETTINGS,
     ScheduleId,
@@ -30,7 +28,7 @@ def list_schedules(
     client: "Client",
     *,
     status: Annotated[
-        Literal["active", "paused", "deleting"] | None, Parameter(help="Only schedules with this status")
+        Literal["active", "paused", "deleting"] | None, "Only schedules with this status"
     ] = None,
 ) -> Output:
     """List a project's schedules, oldest first."""
@@ -91,15 +89,15 @@ def get_schedule(client: "Client", schedule_id: ScheduleId, /) -> Output:
 @command(schedules, "create", project=True)
 def create_schedule(
     client: "Client",
-    target: Annotated[str, Parameter(help="task:…, workflow:… or agent:…")],
+    target: Annotated[str, "task:…, workflow:… or agent:…"],
     /,
     *,
-    name: Annotated[str, Parameter(help="Name of the schedule")],
+    name: Annotated[str, "Name of the schedule"],
     settings: ScheduleSettings = NO_SETTINGS,
     flow: FlowControl = NO_FLOW_CONTROL,
     config: Config = None,
     config_json: ConfigJson = None,
-    max_runs: Annotated[int | None, Parameter(help="Complete the schedule after this number of runs")] = None,
+    max_runs: Annotated[int | None, "Complete the schedule after this number of runs"] = None,
 ) -> Output:
     """Create a schedule: recurring with --cron, one-time with --at."""
     target_members = read_target(target)
@@ -122,7 +120,7 @@ def pause_schedule(
     schedule_id: ScheduleId,
     /,
     *,
-    reason: Annotated[str | None, Parameter(help="Recorded with the pause")] = None,
+    reason: Annotated[str | None, "Recorded with the pause"] = None,
 ) -> Output:
     """Pause a schedule: it starts no runs until it is resumed. Its current runs continue."""
     return _changed(client.schedules.pause(schedule_id_of(client, schedule_id), reason).schedule, "paused")
@@ -158,7 +156,7 @@ def upcoming(
     schedule_id: ScheduleId,
     /,
     *,
-    count: Annotated[int, Parameter(help="Number of times, at most 100")] = 10,
+    count: Annotated[int, "Number of times, at most 100"] = 10,
 ) -> Output:
     """Print the next times at which the schedule starts a run."""
     found = client.schedules.upcoming(schedule_id_of(client, schedule_id), count=count)

@@ -65,10 +65,10 @@ def _status(one: "Trigger") -> str:
 @command(triggers, "create", project=True)
 def create_trigger(
     client: "Client",
-    target: Annotated[str, Parameter(help="task:…, workflow:…, eval:… or agent:…")],
+    target: Annotated[str, "task:…, workflow:…, eval:… or agent:…"],
     /,
     *,
-    name: Annotated[str | None, Parameter(help="Name of the trigger; else the target")] = None,
+    name: Annotated[str | None, "Name of the trigger; else the target"] = None,
     config: Config = None,
     config_json: ConfigJson = None,
     secret: Annotated[
@@ -78,7 +78,7 @@ def create_trigger(
         ),
     ] = None,
     conversation: Annotated[
-        str | None, Parameter(help="For agents: the id of the conversation; else a new one for each run")
+        str | None, "For agents: the id of the conversation; else a new one for each run"
     ] = None,
     flow: FlowControl = NO_FLOW_CONTROL,
     event: OnEvent = None,
@@ -109,7 +109,7 @@ def update_trigger(
     trigger_id: TriggerId,
     /,
     *,
-    name: Annotated[str | None, Parameter(help="Name of the trigger")] = None,
+    name: Annotated[str | None, "Name of the trigger"] = None,
     enabled: Annotated[
         bool | None, Parameter(name="--enable", negative="--disable", help="Whether calls start runs")
     ] = None,

@@ -42,15 +42,13 @@ def _status(one: "Webhook") -> str:
 @command(webhooks, "create", project=True)
 def create_webhook(
     client: "Client",
-    url: Annotated[str, Parameter(help="URL that receives the events")],
+    url: Annotated[str, "URL that receives the events"],
     /,
     *,
     event: Annotated[
         list[str] | None, Parameter(help="Such as run.completed; may repeat. Else all events", negative="")
     ] = None,
-    format: Annotated[  # noqa: A002 - the option's name
-        Literal["standard", "slack", "cloudevents"], Parameter(help="The form of the bodies")
-    ] = "standard",
+    format: Annotated[Literal["standard", "slack", "cloudevents"], "The form of the bodies"] = "standard",  # noqa: A002 - the option's name
 ) -> Output:
     """Send new events to a URL. The secret that verifies them is shown only once."""
     made = client.webhooks.create(url, event or ("*",), format=format)
@@ -67,7 +65,7 @@ def update_webhook(
     webhook_id: WebhookId,
     /,
     *,
-    to: Annotated[str | None, Parameter(help="New URL, also for pending deliveries")] = None,
+    to: Annotated[str | None, "New URL, also for pending deliveries"] = None,
     event: Annotated[
         list[str] | None,
         Parameter(help="Replaces the event types: such as run.completed; may repeat", negative=""),
@@ -123,9 +121,9 @@ def deliveries(
     /,
     *,
     status: Annotated[
-        Literal["pending", "delivered", "failed"] | None, Parameter(help="Only deliveries with this status")
+        Literal["pending", "delivered", "failed"] | None, "Only deliveries with this status"
     ] = None,
-    limit: Annotated[int, Parameter(help="Number of deliveries, at most 100")] = 50,
+    limit: Annotated[int, "Number of deliveries, at most 100"] = 50,
 ) -> Output:
     """List the deliveries of a webhook, newest first."""
     found = client.webhooks.list_deliveries(webhook_id, status=status, limit=limit).data
@@ -147,7 +145,7 @@ def deliveries(
 def redeliver(
     client: "Client",
     webhook_id: WebhookId,
-    delivery_id: Annotated[str, Parameter(help="The delivery's id")],
+    delivery_id: Annotated[str, "The delivery's id"],
     /,
 ) -> Output:
     """Send a delivery again, with the same id."""

@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from runstead.cli.shared.command import command
 from runstead.cli.shared.render import Column, age_column
@@ -20,10 +20,8 @@ workers = App(name="workers", help="List and remove the workers of a project, an
 def list_workers(
     client: "Client",
     *,
-    status: Annotated[
-        Literal["active", "offline"] | None, Parameter(help="Only workers with this status")
-    ] = None,
-    limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 100,
+    status: Annotated[Literal["active", "offline"] | None, "Only workers with this status"] = None,
+    limit: Annotated[int, "Maximum number; 0: all"] = 100,
 ) -> Output:
     """List a project's workers. After two minutes without a heartbeat, a worker is offline."""
     every = client.workers.iter(status=status, limit=min(limit, 100) or 100)
@@ -48,9 +46,7 @@ def _serves(worker: "RegisteredWorker") -> str:
 
 
 @command(workers, "targets", project=True)
-def list_targets(
-    client: "Client", *, limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 100
-) -> Output:
+def list_targets(client: "Client", *, limit: Annotated[int, "Maximum number; 0: all"] = 100) -> Output:
     """List the targets that a project's workers have registered, and how many workers serve each."""
     found = list(islice(client.workers.iter_targets(limit=100), limit or None))
     columns: list[Column[RegisteredTarget]] = [
@@ -92,7 +88,7 @@ def list_versions(client: "Client") -> Output:
 @command(workers, "remove")
 def remove_worker(
     client: "Client",
-    worker_id: Annotated[str, Parameter(help="The worker's id, as `workers list` shows it")],
+    worker_id: Annotated[str, "The worker's id, as `workers list` shows it"],
     /,
 ) -> Output:
     """Remove a worker. Its tokens end at once, and its attempts end as with a release."""

@@ -3,9 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_args, get_origin
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import AsJson
@@ -23,8 +23,8 @@ def command(
     """Add a function to a group as the command `name`, with the options of the connection and `--json`.
 
     The function gets the client of the named server before its own parameters, and `json` if it has that parameter. It
-    returns what is printed. Errors of the call end the program. `project`: the command needs a
-    project. `default`: the group alone is the command too.
+    returns what is printed. Errors of the call end the program. A text in an annotation is the help of its option.
+    `project`: the command needs a project. `default`: the group alone is the command too.
     """
 
     def add(
@@ -48,11 +48,20 @@ def command(
             inspect.Parameter("server", keyword, default=NO_OPTIONS, annotation=ServerOptions),
             inspect.Parameter("json", keyword, default=False, annotation=AsJson),
         ]
-        run.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in [*own, *more]}
+        shown = [one.replace(annotation=_with_help(one.annotation)) for one in own]
+        run.__signature__ = inspect.Signature([*shown, *more])  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in [*shown, *more]}
         group.command(run, name=name)
         if default:
             group.default(run)
         return function
 
     return add
+
+
+def _with_help(annotation: Any) -> Any:
+    """Return the annotation with the text in it as cyclopts' help."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    kind, *about = get_args(annotation)
+    return Annotated[(kind, *(Parameter(help=one) if isinstance(one, str) else one for one in about))]

@@ -59,16 +59,14 @@ class Compensations(Forms):
         title: str | None = None,
     ) -> None:
         """Register a compensation under a key of the run, without a step in its log."""
-        run = self.run
         call = self.calls.runs.compensate(
-            run.run_id,
+            self.run.run_id,
             target,
             config=config,
             input=input,
             title=title,
             idempotency_key=key,
-            attempt=run.attempt,
-            lease_token=run.lease_token,
+            **self.fence,
         )
         try:
             await self.send(call)

@@ -70,6 +70,8 @@ class Emitter:
         self.exit_code: int | None = None
         self.artifacts: list[dict[str, Any]] = []
         self.run = run
+        #: The members of a write that prove that this attempt holds the run.
+        self.fence: Final[dict[str, Any]] = {"attempt": run.attempt, "lease_token": run.lease_token}
         self.calls = calls
         self.send = send
         self._sleep = sleep
@@ -137,11 +139,7 @@ class Emitter:
         await self._outbox.flush()
 
     async def _append(self, batch: list[msgspec.Raw]) -> None:
-        await self.send(
-            self.calls.events.append(
-                self.run.run_id, batch, attempt=self.run.attempt, lease_token=self.run.lease_token
-            )
-        )
+        await self.send(self.calls.events.append(self.run.run_id, batch, **self.fence))
 
     async def drain(self) -> None:
         """Wait while more than 4 MiB of events are queued."""
@@ -268,13 +266,7 @@ class Emitter:
     async def store_artifact(self, name: str, upload: Upload, media_type: str, sha256: str) -> StoredArtifact:
         """Send an artifact to the server. Raise its refusal."""
         call = self.calls.artifacts.store(
-            self.run.run_id,
-            name,
-            upload,
-            media_type=media_type,
-            sha256=sha256,
-            attempt=self.run.attempt,
-            lease_token=self.run.lease_token,
+            self.run.run_id, name, upload, media_type=media_type, sha256=sha256, **self.fence
         )
         return (await self.send(call)).artifact
 

@@ -281,27 +281,20 @@ class MessageWriter:
             self.close()
 
 
-class Message:
-    """A message, or reasoning, that is being emitted. `id` is its messageId."""
+class _Emitted:
+    """What is emitted whole when it is awaited, or in parts within `async with`."""
 
-    def __init__(self, writer: MessageWriter, text: str | None) -> None:
+    def __init__(self, writer: MessageWriter) -> None:
         self._writer = writer
-        self._text = text
         self.used = False
 
     @property
     def id(self) -> str:
         return self._writer.id
 
-    async def write(self, delta: str) -> None:
-        """Emit the next part."""
-        await self._writer.write(delta)
-
     async def __aenter__(self) -> Self:
         self.used = True
         await self._writer.open()
-        if self._text is not None:
-            await self._writer.write(self._text)
         return self
 
     async def __aexit__(
@@ -313,9 +306,7 @@ class Message:
             self._writer.interrupt()
 
     async def write_whole(self) -> None:
-        """Emit the whole message."""
-        if self._text is None:
-            raise TypeError('Give the whole text, as in await ctx.text("Hello"), or use async with')
+        """Emit all of it."""
         async with self:
             pass
 
@@ -323,22 +314,41 @@ class Message:
         return self.write_whole().__await__()
 
 
-class ToolCall:
+class Message(_Emitted):
+    """A message, or reasoning, that is being emitted. `id` is its messageId."""
+
+    def __init__(self, writer: MessageWriter, text: str | None) -> None:
+        super().__init__(writer)
+        self._text = text
+
+    async def write(self, delta: str) -> None:
+        """Emit the next part."""
+        await self._writer.write(delta)
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self._text is not None:
+            await self._writer.write(self._text)
+        return self
+
+    async def write_whole(self) -> None:
+        """Emit the whole message."""
+        if self._text is None:
+            raise TypeError('Give the whole text, as in await ctx.text("Hello"), or use async with')
+        await super().write_whole()
+
+
+class ToolCall(_Emitted):
     """A tool call that is being emitted. `id` is its toolCallId.
 
     Set `result` (any JSON); set `is_error` too where the result is an error.
     """
 
     def __init__(self, writer: MessageWriter, arguments: Any, result: Any) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._arguments = arguments
-        self.used = False
         self.result = result
         self.is_error = False
-
-    @property
-    def id(self) -> str:
-        return self._writer.id
 
     async def write(self, delta: str) -> None:
         """Emit the next part of the arguments' JSON."""
@@ -347,8 +357,7 @@ class ToolCall:
         await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
-        self.used = True
-        await self._writer.open()
+        await super().__aenter__()
         if self._arguments is not None:
             await self._writer.write(msgspec.json.encode(self._arguments).decode())
             self._writer.close()
@@ -365,11 +374,3 @@ class ToolCall:
         self._writer.close()
         if self.result is not msgspec.UNSET:
             self._writer.emit_result(self.result, is_error=self.is_error)
-
-    async def write_whole(self) -> None:
-        """Emit the whole tool call."""
-        async with self:
-            pass
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self.write_whole().__await__()

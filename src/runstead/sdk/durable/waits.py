@@ -312,8 +312,7 @@ class Waits(Races):
                 open_approvals=request.open_approvals,
                 open_events=request.open_events,
                 release=True,
-                attempt=self.run.attempt,
-                lease_token=self.run.lease_token,
+                **self.fence,
             )
         )
 

@@ -49,7 +49,12 @@ class Batches(Resource[S_co]):
     def get(self, batch_id: str, *, project: str | None = None) -> Call[Batch]:
         """Read a batch, with its `status_counts`."""
 
-    @route
+    @endpoint(
+        "POST",
+        "/projects/{ref}/batches/{batch_id}/retry",
+        key="new",
+        convert={"cancelled": lambda value: value or None},
+    )
     def retry(
         self,
         batch_id: str,
@@ -59,14 +64,11 @@ class Batches(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedBatch]:
-        """`POST /projects/{ref}/batches/{id}/retry`: create a batch from the requests of the failed runs.
+        """Create a batch from the requests of the failed runs.
 
         With `cancelled` the cancelled runs are included. Each new run's `retry_of` is the old run. 409
         BATCH_NOT_RETRIABLE while a run has not ended, and where no run, or more than 1,000 runs, would be retried.
         """
-        where = self._in_project(project, "batches", batch_id, "retry")
-        body = members(cancelled=cancelled or None, name=name)
-        return idempotent("POST", where, CreatedBatch, body=body, key=idempotency_key)
 
     @endpoint("POST", "/projects/{ref}/batches/{batch_id}/cancel", key="new")
     def cancel(

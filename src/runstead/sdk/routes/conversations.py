@@ -1,6 +1,7 @@
 """Routes of conversations and of their runs."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -14,10 +15,10 @@ from runstead.sdk.models.conversation import (
 )
 from runstead.sdk.models.event import ConversationAppended
 from runstead.sdk.models.run import AccessToken
-from runstead.sdk.routes.call import Call, chosen, path, query
+from runstead.sdk.routes.call import Call, chosen
 from runstead.sdk.routes.endpoint import endpoint
-from runstead.sdk.routes.events import NewEvents, append_call
-from runstead.sdk.routes.route import Resource, S_co, every, route
+from runstead.sdk.routes.events import NewEvents
+from runstead.sdk.routes.route import Resource, S_co, every
 
 
 class Conversations(Resource[S_co]):
@@ -74,7 +75,11 @@ class Conversations(Resource[S_co]):
     def get_run(self, conversation_id: str, run_id: str) -> Call[Projection]:
         """The projection of the run."""
 
-    @route
+    @endpoint(
+        "GET",
+        "/conversations/{conversation_id}/runs/{run_id}/children",
+        convert={"fields": partial(chosen, model=Projection)},
+    )
     def run_children(
         self,
         conversation_id: str,
@@ -84,10 +89,7 @@ class Conversations(Resource[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[ProjectionPage]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/children`. Members that `fields` does not name are None."""
-        where = path("conversations", conversation_id, "runs", run_id, "children")
-        parameters = query(fields=chosen(fields, Projection), cursor=cursor, limit=limit)
-        return Call("GET", where, ProjectionPage, parameters)
+        """The children of a run. Members that `fields` does not name are None."""
 
     iter_run_children = every(run_children, Projection)
 
@@ -98,7 +100,7 @@ class Conversations(Resource[S_co]):
         most 86,400 seconds.
         """
 
-    @route
+    @endpoint("POST", "/conversations/{conversation_id}/runs/{run_id}/events", key="new")
     def append_events(
         self,
         conversation_id: str,
@@ -111,14 +113,4 @@ class Conversations(Resource[S_co]):
         lease_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ConversationAppended]:
-        """`POST /conversations/{conversation_id}/runs/{run_id}/events`: as `events.append`; returns the projection."""
-        return append_call(
-            path("conversations", conversation_id, "runs", run_id, "events"),
-            ConversationAppended,
-            events,
-            lease_token=lease_token,
-            key=idempotency_key,
-            expected_previous_event_id=expected_previous_event_id,
-            expected_previous_external_event_sequence=expected_previous_external_event_sequence,
-            attempt=attempt,
-        )
+        """As `events.append`; returns the projection."""

@@ -23,6 +23,8 @@ def endpoint(
     *,
     key: Literal["none", "new", "given"] = "none",
     body: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
+    convert: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> Callable[[Callable[Concatenate[Any, P], Call[T]]], Route[P, T]]:
     """Return the decorator of a method that sends exactly its parameters, and returns the `T` of its `Call[T]`.
 
@@ -31,8 +33,10 @@ def endpoint(
     `body`. None is left out, except where the default is UNSET: then UNSET is left out, and None is sent.
 
     `key` is the idempotency key: with `new` the caller's or a new one, with `given` the caller's, and without one the
-    call is not repeated.
+    call is not repeated. `names` are the members whose parameters have other names, and `convert` makes the value that is
+    sent of a parameter's.
     """
+    names, convert = names or {}, convert or {}
     segments = template.strip("/").split("/")
 
     def declare(declared: Callable[Concatenate[Any, P], Call[T]]) -> Route[P, T]:
@@ -48,7 +52,12 @@ def endpoint(
             declared(resource, *args, **kwargs)  # raises TypeError for arguments that do not fit
             values = {**defaults, **dict(zip(parameters, args, strict=False)), **kwargs}
             where = [_filled(segment, values, resource) for segment in segments]
-            given = {name: values[name] for name in sent if values[name] is not _left_out(defaults.get(name))}
+            values |= {name: change(values[name]) for name, change in convert.items()}
+            given = {
+                names.get(name, name): values[name]
+                for name in sent
+                if values[name] is not _left_out(defaults.get(name))
+            }
             own_key = values.get("idempotency_key")
             return Call(
                 method,

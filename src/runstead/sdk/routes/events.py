@@ -16,7 +16,7 @@ from runstead.sdk.models.event import (
     Published,
     Snapshot,
 )
-from runstead.sdk.routes.call import Call, T, fence, idempotent, members, path
+from runstead.sdk.routes.call import Call, idempotent, members
 from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.log import EVENTS_PER_PAGE, EventLog
 from runstead.sdk.routes.route import Pages, Resource, S_co, paged, route, stream
@@ -52,7 +52,7 @@ class Events(Resource[S_co]):
         body = members(name=name, id=id, occurred_at=occurred_at) | {"data": data}
         return idempotent("POST", self._in_project(project, "events"), Published, body=body)
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/events", key="new")
     def append(
         self,
         run_id: str,
@@ -64,22 +64,12 @@ class Events(Resource[S_co]):
         lease_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Appended]:
-        """`POST /runs/{run_id}/events`: store 1 to 100 events in one transaction.
+        """Store 1 to 100 events in one transaction.
 
         An event's JSON is under 256 KiB, the whole request under 10 MiB. RUN_FINISHED and RUN_ERROR are refused:
         completing the run writes them. An event with an `idempotency_key` (1 to 255 characters) is stored once per run;
         `appended_count` counts the new ones, and another event under a stored key is 409 IDEMPOTENCY_KEY_REUSED.
         """
-        return append_call(
-            path("runs", run_id, "events"),
-            Appended,
-            events,
-            lease_token=lease_token,
-            key=idempotency_key,
-            expected_previous_event_id=expected_previous_event_id,
-            expected_previous_external_event_sequence=expected_previous_external_event_sequence,
-            attempt=attempt,
-        )
 
     @route
     def list(
@@ -161,17 +151,3 @@ class Events(Resource[S_co]):
     @endpoint("GET", "/conversations/{conversation_id}/runs/{run_id}/snapshot")
     def snapshot(self, conversation_id: str, run_id: str) -> Call[Snapshot]:
         """The run's messages and state."""
-
-
-def append_call(
-    where: str,
-    answer: type[T],
-    events: NewEvents,
-    *,
-    lease_token: str | None,
-    key: str | None,
-    **expected: int | None,
-) -> Call[T]:
-    """Return an append. `expected` are the positions of the log and the attempt that it has to find."""
-    body = members(events=list(events), **expected)
-    return idempotent("POST", where, answer, body=body, headers=fence(lease_token), key=key)

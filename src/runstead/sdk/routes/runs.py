@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Unpack
+from functools import partial
+from typing import Any, Final, Literal, Unpack
 
 from runstead.sdk.models.lease import Heartbeat
 from runstead.sdk.models.run import (
@@ -35,6 +36,9 @@ from runstead.sdk.routes.route import S_co, every, route
 
 ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
 WaitReason = Literal["tool", "approval", "event", "input"]
+_OF_ERROR: Final = {"error_code": "terminal_error_code", "error_message": "terminal_error_message"}
+_FIELDS: Final = {"fields": partial(chosen, model=Run)}
+_IF_ANY: Final = dict.fromkeys(("open_approvals", "open_events", "release"), lambda value: value or None)
 
 
 class RunFilters(BulkFilters, total=False):
@@ -74,7 +78,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     iter = every(list, Run)
     iter_all = every(list_all, Run)
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/complete", names=_OF_ERROR)
     def complete(
         self,
         run_id: str,
@@ -91,27 +95,13 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Completed]:
-        """`POST /runs/{run_id}/complete`: end the run. The first completion wins; a repeat changes nothing.
+        """End the run. The first completion wins; a repeat changes nothing.
 
         `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE; a worker stores it first);
         `artifacts` are objects {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model,
         inputTokens …). With `attempt` or `lease_token`, 409 ATTEMPT_SUPERSEDED where that attempt no longer holds the
         run.
         """
-        body = members(
-            status=status,
-            metadata=metadata,
-            terminal_error_code=error_code,
-            terminal_error_message=error_message,
-            error_detail=error_detail,
-            output=output,
-            logs=logs,
-            artifacts=artifacts,
-            exit_code=exit_code,
-            attempt=attempt,
-        )
-        where = path("runs", run_id, "complete")
-        return Call("POST", where, Completed, body=body, headers=fence(lease_token))
 
     @endpoint("POST", "/runs/{run_id}/cancel", key="new")
     def cancel(self, run_id: str, *, reason: str | None = None) -> Call[Cancelled]:
@@ -219,7 +209,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         where = path("runs", run_id, "values")
         return Call("GET", where, RunValues, query(name=name), pick=lambda values: values.get(name, default))
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/wait", key="new", convert=_IF_ANY)
     def wait(
         self,
         run_id: str,
@@ -236,7 +226,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Waiting]:
-        """`POST /runs/{run_id}/wait`: make the run wait until it is resumed.
+        """Make the run wait until it is resumed.
 
         At `resume_at` the server resumes the run, at `expires_at` it fails the run (both aware datetimes). With
         `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has ended already, the run
@@ -244,21 +234,6 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         of the `open_events` resumes it; if one has been kept, the run takes it and does not wait. The worker keeps its
         lease meanwhile, or gives it back with `release`.
         """
-        body = members(
-            reason=reason,
-            tool_call_id=tool_call_id,
-            tool_name=tool_name,
-            resume_at=resume_at,
-            expires_at=expires_at,
-            awaited_run_id=awaited_run_id,
-            open_approvals=open_approvals or None,
-            open_events=open_events or None,
-            release=release or None,
-            attempt=attempt,
-        )
-        return idempotent(
-            "POST", path("runs", run_id, "wait"), Waiting, body=body, headers=fence(lease_token)
-        )
 
     @endpoint("POST", "/runs/{run_id}/heartbeats")
     def heartbeat(
@@ -274,7 +249,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         The lease is 5 to 300 seconds; None: as long as before. 409 ATTEMPT_SUPERSEDED where the lease is lost.
         """
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/children", convert=_FIELDS)
     def children(
         self,
         run_id: str,
@@ -283,15 +258,13 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[RunList]:
-        """`GET /runs/{run_id}/children`: a page of the run's children, oldest first.
+        """A page of the run's children, oldest first.
 
         `input`, `config`, `output` and `logs` are None unless `fields` names them; then the members that it does not
         name are None. `limit` is 1 to 1,000.
         """
-        parameters = query(fields=chosen(fields, Run), cursor=cursor, limit=limit)
-        return Call("GET", path("runs", run_id, "children"), RunList, parameters)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/tree", convert=_FIELDS)
     def tree(
         self,
         run_id: str,
@@ -300,12 +273,10 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[RunList]:
-        """`GET /runs/{run_id}/tree`: a page of the run's whole family from the root, oldest first.
+        """A page of the run's whole family from the root, oldest first.
 
         `parent_run_id` gives the tree. `fields` is that of `children`. `limit` is 1 to 10,000.
         """
-        parameters = query(fields=chosen(fields, Run), cursor=cursor, limit=limit)
-        return Call("GET", path("runs", run_id, "tree"), RunList, parameters)
 
     iter_children = every(children, Run)
     iter_tree = every(tree, Run)

@@ -14,7 +14,7 @@ from runstead.sdk.models.schedule import (
     SyncedSchedules,
     UpcomingTimes,
 )
-from runstead.sdk.routes.call import Call, idempotent, members, new_key
+from runstead.sdk.routes.call import Call, members, new_key
 from runstead.sdk.routes.create import RuntimeTargetKind
 from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
@@ -103,17 +103,20 @@ class Schedules(Resource[S_co]):
         `concurrency_key`, `unique` and `debounce`. 400 with `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
         """
 
-    @route
+    @endpoint(
+        "PATCH",
+        "/projects/{ref}/schedules/{schedule_id}",
+        key="new",
+        body={"status": "paused"},
+        names={"reason": "paused_reason"},
+    )
     def pause(
         self, schedule_id: str, reason: str | None = None, *, project: str | None = None
     ) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: stop firing until `resume`. Its runs continue.
+        """Stop firing until `resume`. Its runs continue.
 
         `reason` is shown to people.
         """
-        where = self._in_project(project, "schedules", schedule_id)
-        body = members(status="paused", paused_reason=reason)
-        return idempotent("PATCH", where, ScheduleAnswer, body=body)
 
     @endpoint("PATCH", "/projects/{ref}/schedules/{schedule_id}", key="new", body={"status": "active"})
     def resume(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:

@@ -119,10 +119,14 @@ class Webhooks(Resource[S_co]):
         """
 
 
+def _event(event: str | TriggerEvent | None) -> TriggerEvent | None:
+    return TriggerEvent(name=event) if isinstance(event, str) else event
+
+
 class Triggers(Resource[S_co]):
     """404 for a trigger that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/triggers", key="given", convert={"event": _event})
     def create(
         self,
         target: str,
@@ -138,7 +142,7 @@ class Triggers(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedTrigger]:
-        """`POST /projects/{ref}/triggers`: create a trigger. The answer's `token` is shown once.
+        """Create a trigger. The answer's `token` is shown once.
 
         `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
         `conversation_id` is the conversation of agent runs; without it each run gets a new one. `concurrency_key`,
@@ -146,24 +150,6 @@ class Triggers(Resource[S_co]):
         bus of this name start runs too; `TriggerEvent(name=…, match=…)` chooses them by their data. Retries are those of
         `webhooks.create`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
-        return Call(
-            "POST",
-            self._in_project(project, "triggers"),
-            CreatedTrigger,
-            body=members(
-                target=target,
-                name=name,
-                config=config,
-                secret=secret,
-                conversation_id=conversation_id,
-                concurrency_key=concurrency_key,
-                unique=unique,
-                debounce=debounce,
-                event=_event(event),
-            ),
-            idempotency_key=idempotency_key,
-            repeatable=idempotency_key is not None,
-        )
 
     @endpoint("GET", "/projects/{ref}/triggers")
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[TriggerList]:
@@ -174,7 +160,7 @@ class Triggers(Resource[S_co]):
     @endpoint("GET", "/projects/{ref}/triggers/{trigger_id}")
     def get(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]: ...
 
-    @route
+    @endpoint("PATCH", "/projects/{ref}/triggers/{trigger_id}", key="new", convert={"event": _event})
     def update(
         self,
         trigger_id: str,
@@ -184,10 +170,7 @@ class Triggers(Resource[S_co]):
         event: str | TriggerEvent | None = None,
         project: str | None = None,
     ) -> Call[TriggerAnswer]:
-        """`PATCH /projects/{ref}/triggers/{id}`: change the members that are given."""
-        body = members(name=name, enabled=enabled, event=_event(event))
-        where = self._in_project(project, "triggers", trigger_id)
-        return idempotent("PATCH", where, TriggerAnswer, body=body)
+        """Change the members that are given."""
 
     @endpoint("POST", "/projects/{ref}/triggers/{trigger_id}/rotate")
     def rotate(self, trigger_id: str, *, project: str | None = None) -> Call[CreatedTrigger]:
@@ -206,7 +189,3 @@ class Triggers(Resource[S_co]):
         The same key always returns the same run. Without a key every call starts a run.
         """
         return idempotent("POST", path("triggers", token), TriggerRun, body=payload, key=idempotency_key)
-
-
-def _event(event: str | TriggerEvent | None) -> TriggerEvent | None:
-    return TriggerEvent(name=event) if isinstance(event, str) else event
