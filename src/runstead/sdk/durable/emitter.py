@@ -19,13 +19,15 @@ from runstead.sdk.durable.pending_calls import PendingCalls
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.resources import Calls
-from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.call import Call, members
 from runstead.sdk.tracing import AttemptSpan
 from runstead.sdk.worker.outbox import Outbox
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
 
+#: The bytes of an artifact, or the path of its file.
+Source = bytes | bytearray | memoryview | str | os.PathLike[str]
 _ANY_TYPE: Final = "application/octet-stream"
 LOG_BYTES: Final = 1024 * 1024
 #: Room for notes in a log, such as "(2 earlier lines were dropped)".
@@ -220,28 +222,17 @@ class Emitter:
         return "\n".join([*first, *self._lines])
 
     def artifact(
-        self,
-        source: bytes | bytearray | memoryview | str | os.PathLike[str],
-        name: str | None = None,
-        media_type: str | None = None,
-        *,
-        size: int | None = None,
-        uri: str | None = None,
-        sha256: str | None = None,
-        **more: Any,
+        self, source: Source, name: str | None, media_type: str | None, facts: Mapping[str, Any]
     ) -> Awaitable[StoredArtifact | None]:
         """Store bytes or a file with the run, or record an artifact that is stored elsewhere; see `Context.artifact`.
 
-        A record is sent with the completion, so there is nothing to await.
+        `facts` are the members of a record, which is sent with the completion: there is nothing to await.
         """
         self._check_writable()
         if isinstance(source, str) and name is None:
-            known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
-            self.artifacts.append(
-                {"name": source} | {key: value for key, value in known.items() if value is not None}
-            )
+            self.artifacts.append(members(**{"name": source, "media_type": media_type, **facts}))
             return NothingToWaitFor()
-        if more or size is not None or uri is not None or sha256 is not None:
+        if members(**facts):
             raise TypeError("A stored artifact takes a name and a media_type; the server derives the rest")
         if name is None:
             if not isinstance(source, str | os.PathLike):
@@ -251,9 +242,7 @@ class Emitter:
             raise ValueError(f"An artifact's name has 1 to 255 characters, no slash and no control: {name!r}")
         return self._store(source, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
 
-    async def _store(
-        self, source: bytes | bytearray | memoryview | str | os.PathLike[str], name: str, media_type: str
-    ) -> StoredArtifact:
+    async def _store(self, source: Source, name: str, media_type: str) -> StoredArtifact:
         upload = Upload(source)
         sha256 = await in_thread(upload.sha256, f"runstead-{self.run.run_id}")
         if self.run.attempt > 1:  # an earlier attempt may have stored it: gigabytes need not be sent again

@@ -16,6 +16,7 @@ from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
 from runstead.sdk.durable.reports import Reports
 from runstead.sdk.models.usage import summed
+from runstead.sdk.routes.call import members
 
 Role = Literal["assistant", "user", "system", "developer"]
 
@@ -100,35 +101,15 @@ class MessageStream(Reports):
         writer = MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name})
         return ToolCall(writer, arguments, result)
 
-    def usage(
-        self,
-        provider: str,
-        model: str,
-        *,
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-        cached_input_tokens: int = 0,
-        reasoning_tokens: int = 0,
-        finish_reason: str | None = None,
-        provider_request_id: str | None = None,
-        partial: bool = False,
-    ) -> None:
-        """Record the tokens of one call of a model; see `Context.usage`."""
-        counts = {
-            "inputTokens": input_tokens,
-            "outputTokens": output_tokens,
-            "cachedInputTokens": cached_input_tokens,
-            "reasoningTokens": reasoning_tokens,
-        }
+    def usage(self, provider: str, model: str, counts: Mapping[str, int], more: Mapping[str, Any]) -> None:
+        """Record the tokens of one call of a model; see `Context.usage`. `more` are members that may be None."""
         for name, count in counts.items():
             if count < 0:
                 raise ValueError(f"{name} must not be below 0, and is {count}")
         usage_id = self._next_id("u")
         if usage_id in self._usages or (self._history.origins and self._is_replayed()):
             return  # counted: in an earlier try, or in the run that this one is a retry of
-        usage = {"id": usage_id, "provider": provider, "model": model, **counts, "partial": partial}
-        usage |= {"finishReason": finish_reason, "providerRequestId": provider_request_id}
-        usage = {name: value for name, value in usage.items() if value is not None}
+        usage = members(id=usage_id, provider=provider, model=model, **counts, **more)
         self._usages[usage_id] = usage
         if self.trace is not None:
             self.trace.add_usage(usage)
