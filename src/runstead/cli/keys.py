@@ -10,10 +10,10 @@ from runstead.cli.encryption import encryption
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Database
-from runstead.cli.shared.output import fail, run, show, write_err, write_out
+from runstead.cli.shared.output import fail, run, write_err, write_out
 from runstead.cli.shared.parsing import parse_time
 from runstead.cli.shared.render import Column, age_column, time_column
-from runstead.cli.shared.results import listed, one_line
+from runstead.cli.shared.results import Output, listed, one_line
 from runstead.core.identity.project import new_key
 
 if TYPE_CHECKING:
@@ -212,18 +212,14 @@ def signing_keys(
             write_file(out)
         except (ValueError, OSError) as error:
             fail(str(error))
-        if json:
-            show({"file": str(out)}, json=True)
-        else:
-            write_out(
-                f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
-            )
+        text = (
+            f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
+        )
+        Output({"file": str(out)}, text).show(json=json)
         return
     from runstead.server import administration  # noqa: PLC0415
 
     found = run(administration.signing_keys(database, rotate=rotate, note=write_err))
-    if json:
-        show(found, json=True)
-    else:
-        write_out(f"# CHANNEL_DISPATCH_SIGNING_PUBLIC_KEY: signs calls\n{found['control_plane']}", end="")
-        write_out(f"# OAUTH_PUBLIC_KEY: signs tokens\n{found['tokens']}", end="")
+    text = f"# CHANNEL_DISPATCH_SIGNING_PUBLIC_KEY: signs calls\n{found['control_plane']}"
+    text += f"# OAUTH_PUBLIC_KEY: signs tokens\n{found['tokens'].rstrip()}"
+    Output(found, text).show(json=json)

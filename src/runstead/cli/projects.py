@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from runstead.cli.shared.command import command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
 from runstead.cli.shared.options import AsJson, Database
-from runstead.cli.shared.output import fail, run, show, write_err
+from runstead.cli.shared.output import fail, run, write_err
 from runstead.cli.shared.render import Column
 from runstead.cli.shared.results import Output, facts, listed
 
@@ -32,7 +32,7 @@ def create_project(
         from runstead.server import administration  # noqa: PLC0415
 
         project = run(administration.create_project(database, slug, name))
-        show({"id": project.id, "slug": project.slug, "name": project.name}, json=json)
+        facts({"id": project.id, "slug": project.slug, "name": project.name}).show(json=json)
         return
     with connected(server) as client:
         made = client.projects.create(slug, name=name)
@@ -41,7 +41,7 @@ def create_project(
         members["api_key"] = made.api_key
         if not json:
             write_err("runstead: its admin key is shown only now")
-    show(members, json=json)
+    facts(members).show(json=json)
 
 
 @command(projects, "set")
