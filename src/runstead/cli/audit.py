@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from runstead.sdk.models.audit import AuditEntry
 
 _PAGE_ROWS: Final = 100
+_MEMBERS: Final = (
+    *("id", "at", "actor", "credential_id", "address", "request_id"),
+    *("action", "object", "change"),
+)
 Entry = dict[str, Any]
 
 
@@ -76,18 +80,8 @@ def audit(
 
 
 def _members(entry: "AuditEntry") -> Entry:
-    change = entry.change
-    return {
-        "id": entry.id,
-        "at": entry.at,
-        "actor": {"kind": entry.actor.kind, "id": entry.actor.id, "name": entry.actor.name},
-        "credential_id": entry.credential_id,
-        "address": entry.address,
-        "request_id": entry.request_id,
-        "action": entry.action,
-        "object": {"kind": entry.object.kind, "id": entry.object.id},
-        "change": None if change is None else {"before": change.before, "after": change.after},
-    }
+    found = msgspec.to_builtins(entry, builtin_types=(datetime,))
+    return {name: found[name] for name in _MEMBERS}
 
 
 def _stored(database: str | None, project: str | None, limit: int, filters: dict[str, Any]) -> list[Entry]:

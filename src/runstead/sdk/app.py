@@ -27,7 +27,7 @@ from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_p
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import members
-from runstead.sdk.task import CallableTask, Task
+from runstead.sdk.task import CallableTask, RunRequest, Task
 from runstead.sdk.worker import schemas
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
@@ -387,7 +387,7 @@ async def _register_undo(served: Served, attempt: Attempt) -> None:
         run = attempt.readable(attempt.run)
     except ValueNotReadable:
         return  # the handler is not called: the run waits for another worker, or fails
-    await attempt.register_compensation(served.on_cancel, config=run.config, input=run.input, key="on_cancel")
+    await attempt.register_compensation(RunRequest(served.on_cancel, run.config, run.input), "on_cancel")
 
 
 async def call_served(

@@ -284,10 +284,7 @@ class Context(HandlerContext):
         is a string, `ctx.spawn("task:book", input={"line": line})`, of `task:…`, `workflow:…` or `eval:…`. `title` is
         shown to people. Raise ValueError for another target, TypeError for arguments that do not fit the function.
         """
-        request = run_request(target, args, arguments)
-        return self._attempt.spawn(
-            request.target, config=request.config, input=request.input, title=title, returns=request.returns
-        )
+        return self._attempt.spawn(run_request(target, args, arguments), title)
 
     # Compensations
 
@@ -323,10 +320,7 @@ class Context(HandlerContext):
         and `input`, as for `spawn`. A run has at most 100. Raise ValueError for another target, TypeError for arguments
         that do not fit.
         """
-        request = run_request(target, args, arguments)
-        return self._attempt.compensate(
-            request.target, config=request.config, input=request.input, title=title
-        )
+        return self._attempt.compensate(run_request(target, args, arguments), title)
 
     @tracked
     def steps_to_undo(self) -> Awaits[list[tuple[str, Any]]]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from runstead.sdk.durable.branch import running_step
-from runstead.sdk.durable.history import LOG
+from runstead.sdk.durable.history import CUSTOM, LOG
 from runstead.sdk.durable.pending_calls import PendingCalls
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
@@ -118,6 +118,9 @@ class Emitter:
         if self._lines and self._stored_bytes < LOG_BYTES:
             self._put_lines()
         self._outbox.put(event)
+
+    def _emit_custom(self, name: str, value: Mapping[str, Any]) -> None:
+        self.emit_nowait({"type": CUSTOM, "name": name, "value": value})
 
     def _check_writable(self) -> None:
         """Raise Suspend where the run waits: a block that runs for the wait writes nothing."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self
 import msgspec
 
 from runstead.sdk.durable.branch import running_step
-from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
+from runstead.sdk.durable.history import RESULT, USAGE, History
 from runstead.sdk.durable.reports import Reports
 from runstead.sdk.models.usage import summed
 from runstead.sdk.routes.call import members
@@ -113,7 +113,7 @@ class MessageStream(Reports):
         self._usages[usage_id] = usage
         if self.trace is not None:
             self.trace.add_usage(usage)
-        self.emit_nowait({"type": CUSTOM, "name": USAGE, "value": usage})
+        self._emit_custom(USAGE, usage)
 
     @property
     def completion_metadata(self) -> dict[str, Any] | None:
