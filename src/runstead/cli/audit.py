@@ -43,7 +43,7 @@ def audit(
     ] = None,
     limit: Annotated[int, Parameter(help="At most so many entries")] = 100,
     instance: Annotated[
-        bool, Parameter(negative="", help="Entries that belong to no project, read from the database")
+        bool, Parameter(help="Entries that belong to no project, read from the database")
     ] = False,
     database: Database = None,
     server: ServerOptions = NO_OPTIONS,

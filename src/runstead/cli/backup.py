@@ -33,7 +33,7 @@ def backup(
     *,
     database: Database = None,
     artifacts: ArtifactsUrl = None,
-    without_artifacts: Annotated[bool, Parameter(help="Back up no artifacts", negative="")] = False,
+    without_artifacts: Annotated[bool, Parameter(help="Back up no artifacts")] = False,
     keep: Annotated[
         int | None, Parameter(help="Then delete all but so many backups", validator=Number(gte=1))
     ] = None,

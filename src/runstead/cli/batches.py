@@ -134,9 +134,9 @@ def retry_batch(
     batch_id: BatchId,
     /,
     *,
-    cancelled: Annotated[bool, Parameter(help="Retry the cancelled runs too", negative="")] = False,
+    cancelled: Annotated[bool, Parameter(help="Retry the cancelled runs too")] = False,
     name: Annotated[str | None, Parameter(help="Name of the new batch; else the same name")] = None,
-    wait: Annotated[bool, Parameter(help="Follow it to its end", negative="")] = False,
+    wait: Annotated[bool, Parameter(help="Follow it to its end")] = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -183,7 +183,7 @@ def create_batch(
     ] = None,
     name: Annotated[str | None, Parameter(help="Name of the batch")] = None,
     then: Annotated[str | None, Parameter(help="Target of the follow-up run")] = None,
-    wait: Annotated[bool, Parameter(help="Follow it to its end", negative="")] = False,
+    wait: Annotated[bool, Parameter(help="Follow it to its end")] = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:

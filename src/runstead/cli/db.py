@@ -25,8 +25,7 @@ def migrate(
     check: Annotated[
         bool,
         Parameter(
-            help="Only list them, and whether each is safe while the previous version runs. Exit 6: all are; 7: not all",
-            negative="",
+            help="Only list them, and whether each is safe while the previous version runs. Exit 6: all are; 7: not all"
         ),
     ] = False,
     database: Database = None,
@@ -123,7 +122,7 @@ def copy(
     artifacts_to: Annotated[
         str | None, Parameter(help="Where the copy keeps artifacts; else as for --artifacts-from")
     ] = None,
-    without_artifacts: Annotated[bool, Parameter(help="Copy no artifacts", negative="")] = False,
+    without_artifacts: Annotated[bool, Parameter(help="Copy no artifacts")] = False,
     json: AsJson = False,
 ) -> None:
     """Copy a store and its artifacts into an empty one and verify it, with its servers stopped; continue a copy."""

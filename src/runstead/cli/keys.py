@@ -98,8 +98,7 @@ def create_key(
     scope: Annotated[
         list[str] | None,
         Parameter(
-            help="runs:read, runs:write, workers, audit:read, admin or system; may repeat. Else the first three",
-            negative="",
+            help="runs:read, runs:write, workers, audit:read, admin or system; may repeat. Else the first three"
         ),
     ] = None,
     name: Annotated[str | None, Parameter(help="Name of the key")] = None,
@@ -200,7 +199,7 @@ def revoke_key(
 def signing_keys(
     *,
     out: Annotated[Path | None, Parameter(help="Add a new pair of private keys to this file instead")] = None,
-    rotate: Annotated[bool, Parameter(negative="", help="Add a new pair to the store first")] = False,
+    rotate: Annotated[bool, Parameter(help="Add a new pair to the store first")] = False,
     database: Database = None,
     json: AsJson = False,
 ) -> None:

@@ -47,9 +47,7 @@ def set_limit(
     *,
     per_key: Annotated[int | None, "The maximum of each concurrency key of the target"] = None,
     rate: Annotated[str | None, "How many runs may start in a time, such as 100/1m"] = None,
-    rate_per_key: Annotated[
-        bool, Parameter(help="With --rate: of each concurrency key of the target", negative="")
-    ] = False,
+    rate_per_key: Annotated[bool, "With --rate: of each concurrency key of the target"] = False,
     rate_unit: Annotated[
         Literal["runs", "tokens"] | None,
         "With --rate: what it counts, runs or the tokens of models that they use",

@@ -50,9 +50,17 @@ def set_project(
     project: Annotated[str, "Id or slug of the project"],
     *,
     require_attempt: Annotated[
-        bool | None, "Whether workers must prove their attempt with every write"
+        bool | None,
+        Parameter(
+            help="Whether workers must prove their attempt with every write", negative="--no-require-attempt"
+        ),
     ] = None,
-    search_values: Annotated[bool | None, "Whether searches read the inputs and outputs of new runs"] = None,
+    search_values: Annotated[
+        bool | None,
+        Parameter(
+            help="Whether searches read the inputs and outputs of new runs", negative="--no-search-values"
+        ),
+    ] = None,
 ) -> Output:
     """Change a project's settings, and print them."""
     changed = client.projects.update(

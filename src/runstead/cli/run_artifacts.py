@@ -52,7 +52,7 @@ def get_artifact(
         str | None,
         Parameter(allow_leading_hyphen=True, help="File to write; - for stdout; else the artifact's name"),
     ] = None,
-    force: Annotated[bool, Parameter(help="Replace an existing file", negative="")] = False,
+    force: Annotated[bool, Parameter(help="Replace an existing file")] = False,
     server: ServerOptions = NO_OPTIONS,
 ) -> None:
     """Download an artifact to a file, and compare its SHA-256."""

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from runstead.sdk import Client
     from runstead.sdk.models.run import Accepted, CreatedRun
 
-Wait = Annotated[
-    bool, Parameter(help="Follow it until it has ended; the exit code is its outcome", negative="")
-]
+Wait = Annotated[bool, Parameter(help="Follow it until it has ended; the exit code is its outcome")]
 
 
 @runs.command(name="create")
@@ -45,11 +43,9 @@ def create_run(
     config: Config = None,
     config_json: ConfigJson = None,
     input: JsonOrText = None,  # noqa: A002 - the option's name
-    id: Annotated[  # noqa: A002 - the option's name
-        str | None, Parameter(help="The run's id; a repeated id returns the existing run")
-    ] = None,
+    id: Annotated[str | None, Parameter(help="The run's id; a repeated id returns the existing run")] = None,  # noqa: A002 - the option's name
     title: Annotated[str | None, Parameter(help="Title of the run")] = None,
-    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat", negative="")] = None,
+    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat")] = None,
     priority: Annotated[int | None, Parameter(help="-100 to 100; the highest is claimed first")] = None,
     delay: Annotated[str | None, Parameter(help="Earliest start: a time, or a duration such as 10m")] = None,
     parent: Annotated[str | None, Parameter(help="The id of the parent run")] = None,
@@ -139,12 +135,10 @@ def retry_run(
     ] = None,
     config: Annotated[
         list[str] | None,
-        Parameter(help="Another config: name=value, the value JSON, text or @file; may repeat", negative=""),
+        Parameter(help="Another config: name=value, the value JSON, text or @file; may repeat"),
     ] = None,
     title: Annotated[str | None, Parameter(help="Another title")] = None,
-    label: Annotated[
-        list[str] | None, Parameter(help="Other labels: name=value; may repeat", negative="")
-    ] = None,
+    label: Annotated[list[str] | None, Parameter(help="Other labels: name=value; may repeat")] = None,
     wait: Wait = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
@@ -170,7 +164,7 @@ def resume_run(
     *,
     approve: Annotated[bool | None, Parameter(help="Answer to an approval", negative="--deny")] = None,
     result: JsonOrText = None,
-    is_error: Annotated[bool, Parameter(name="--error", help="The result is an error", negative="")] = False,
+    is_error: Annotated[bool, Parameter(name="--error", help="The result is an error")] = False,
     type: Annotated[  # noqa: A002 - the option's name
         Literal["tool_result", "approval", "event", "timer", "unpause"] | None,
         "Type of the answer; else derived from what the run waits for",

@@ -20,8 +20,7 @@ def run_logs(
     /,
     *,
     follow: Annotated[
-        bool,
-        Parameter(name=("--follow", "-f"), help="Wait for new lines until the run has ended", negative=""),
+        bool, Parameter(name=("--follow", "-f"), help="Wait for new lines until the run has ended")
     ] = False,
     search: Annotated[str | None, Parameter(help="Only entries that contain this text")] = None,
     level: Annotated[Level | None, Parameter(help="Only entries of this level or a higher one")] = None,

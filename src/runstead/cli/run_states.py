@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from runstead.cli.run_group import runs
 from runstead.cli.shared.command import command
 from runstead.cli.shared.options import RunId, Yes
@@ -62,7 +60,7 @@ def run_token(
     /,
     *,
     expires_in: Annotated[str, "At most 1d"] = "1h",
-    family: Annotated[bool, Parameter(help="Also read its descendants", negative="")] = False,
+    family: Annotated[bool, "Also read its descendants"] = False,
 ) -> Output:
     """Print a token that reads one run and its events, and nothing else: for a browser."""
     seconds = parse_seconds("--expires-in", expires_in)

@@ -44,7 +44,7 @@ def list_runs(
     client: "Client",
     *,
     chosen: RunSelection = EVERY_RUN,
-    slowest: Annotated[bool, Parameter(help="Only started runs, the longest first", negative="")] = False,
+    slowest: Annotated[bool, "Only started runs, the longest first"] = False,
     limit: Annotated[int, "Maximum number; 0: all"] = 50,
     json: bool,
 ) -> Output:
@@ -104,7 +104,7 @@ def watch(
     run_id: RunId,
     /,
     *,
-    family: Annotated[bool, Parameter(help="Also follow its descendants", negative="")] = False,
+    family: Annotated[bool, Parameter(help="Also follow its descendants")] = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -120,13 +120,10 @@ def events(
     /,
     *,
     follow: Annotated[
-        bool,
-        Parameter(name=("--follow", "-f"), help="Wait for new events until the run has ended", negative=""),
+        bool, Parameter(name=("--follow", "-f"), help="Wait for new events until the run has ended")
     ] = False,
     after: Annotated[int, Parameter(help="Only events after this event id")] = 0,
-    type: Annotated[  # noqa: A002 - the option's name
-        list[str] | None, Parameter(help="Such as STEP_FINISHED; may repeat", negative="")
-    ] = None,
+    type: Annotated[list[str] | None, Parameter(help="Such as STEP_FINISHED; may repeat")] = None,  # noqa: A002 - the option's name
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:

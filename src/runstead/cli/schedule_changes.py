@@ -83,17 +83,14 @@ def update_schedule(
     target: Annotated[str | None, "task:…, workflow:… or agent:…"] = None,
     settings: ScheduleSettings = NO_SETTINGS,
     flow: FlowControl = NO_FLOW_CONTROL,
-    config: Annotated[
-        list[str] | None, Parameter(help="name=value, merged into its config; may repeat", negative="")
-    ] = None,
+    config: Annotated[list[str] | None, "name=value, merged into its config; may repeat"] = None,
     config_json: Annotated[
         str | None,
         Parameter(allow_leading_hyphen=True, help="The new config: a JSON object, @file or - for stdin"),
     ] = None,
     max_runs: Annotated[int | None, "Complete the schedule after this number of runs; 0: never"] = None,
     remove: Annotated[
-        list[Literal["concurrency-key", "unique", "debounce"]] | None,
-        Parameter(help="Remove a key of its runs; may repeat", negative=""),
+        list[Literal["concurrency-key", "unique", "debounce"]] | None, "Remove a key of its runs; may repeat"
     ] = None,
 ) -> Output:
     """Change a schedule. Options that are missing change nothing."""

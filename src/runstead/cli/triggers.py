@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OnEvent = Annotated[str | None, Parameter(name="--event", help="Events of this name start runs, too")]
 Match = Annotated[
     list[str] | None,
-    Parameter(name="--match", help="path=value that the event's data must have; may repeat", negative=""),
+    Parameter(name="--match", help="path=value that the event's data must have; may repeat"),
 ]
 TriggerId = Annotated[str, Parameter(help="The trigger's id")]
 

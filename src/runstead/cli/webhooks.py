@@ -45,9 +45,7 @@ def create_webhook(
     url: Annotated[str, "URL that receives the events"],
     /,
     *,
-    event: Annotated[
-        list[str] | None, Parameter(help="Such as run.completed; may repeat. Else all events", negative="")
-    ] = None,
+    event: Annotated[list[str] | None, "Such as run.completed; may repeat. Else all events"] = None,
     format: Annotated[Literal["standard", "slack", "cloudevents"], "The form of the bodies"] = "standard",  # noqa: A002 - the option's name
 ) -> Output:
     """Send new events to a URL. The secret that verifies them is shown only once."""
@@ -66,10 +64,7 @@ def update_webhook(
     /,
     *,
     to: Annotated[str | None, "New URL, also for pending deliveries"] = None,
-    event: Annotated[
-        list[str] | None,
-        Parameter(help="Replaces the event types: such as run.completed; may repeat", negative=""),
-    ] = None,
+    event: Annotated[list[str] | None, "Replaces the event types: such as run.completed; may repeat"] = None,
     enabled: Annotated[
         bool | None, Parameter(name="--enable", negative="--disable", help="Whether events are sent")
     ] = None,
