@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.parsing import parse_seconds, parse_time
 from runstead.cli.shared.render import Column, age_column, format_time, safe, time_column
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.alert import Alert, AlertFiring
 
 AlertId = Annotated[str, Parameter(help="The alert rule's id")]
@@ -20,7 +19,7 @@ alerts = App(name="alerts", help="Alert rules and their history.")
 
 
 @command(alerts, "list", project=True)
-def list_alerts(client: "Client") -> Output:
+def list_alerts(client: Client) -> Output:
     """List a project's alert rules with their state: those that fire first."""
     found = client.alerts.list().data
     columns: list[Column[Alert]] = [
@@ -54,7 +53,7 @@ def _number(value: float | None) -> str:
 
 @command(alerts, "create", project=True)
 def create_alert(
-    client: "Client",
+    client: Client,
     kind: Annotated[Kind, "What the rule watches"],
     /,
     *,
@@ -102,7 +101,7 @@ def _described(one: "Alert") -> Output:
 
 @command(alerts, "mute", project=True)
 def mute_alert(
-    client: "Client",
+    client: Client,
     alert_id: AlertId,
     /,
     *,
@@ -114,14 +113,14 @@ def mute_alert(
 
 
 @command(alerts, "unmute", project=True)
-def unmute_alert(client: "Client", alert_id: AlertId, /) -> Output:
+def unmute_alert(client: Client, alert_id: AlertId, /) -> Output:
     """Send messages of an alert rule again."""
     return _described(client.alerts.unmute(alert_id).alert)
 
 
 @command(alerts, "history", project=True)
 def history(
-    client: "Client",
+    client: Client,
     alert_id: AlertId,
     /,
     *,
@@ -140,7 +139,7 @@ def history(
 
 
 @command(alerts, "test", project=True)
-def send_test(client: "Client", alert_id: AlertId, /) -> Output:
+def send_test(client: Client, alert_id: AlertId, /) -> Output:
     """Queue a test message to each receiver. `webhooks deliveries` shows the outcome."""
     sent = client.alerts.test(alert_id)
     lines = [f"{safe(one.id)}  {one.status}  to webhook {safe(one.webhook_id)}" for one in sent.deliveries]
@@ -148,7 +147,7 @@ def send_test(client: "Client", alert_id: AlertId, /) -> Output:
 
 
 @command(alerts, "delete", project=True)
-def delete_alert(client: "Client", alert_id: AlertId, /) -> Output:
+def delete_alert(client: Client, alert_id: AlertId, /) -> Output:
     """Delete an alert rule and its history."""
     client.alerts.delete(alert_id)
     return one_line({"deleted": True, "id": alert_id}, f"{alert_id}  deleted")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.shared.batch_progress import ended, progress_line
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import CANCELLED, FAILED, USAGE
 from runstead.cli.shared.options import AsJson
@@ -27,7 +27,6 @@ from runstead.core.batches.batch import shown_status
 from runstead.core.batches.eta import Eta
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.batch import Batch, BatchProgress, CreatedBatch
 
 BatchId = Annotated[str, Parameter(help="The batch's id")]
@@ -36,7 +35,7 @@ batches = App(name="batches", help="Create batches of runs and follow their prog
 
 
 @command(batches, "list", project=True)
-def list_batches(client: "Client", *, limit: Annotated[int, "Number of batches, at most 100"] = 50) -> Output:
+def list_batches(client: Client, *, limit: Annotated[int, "Number of batches, at most 100"] = 50) -> Output:
     """List a project's batches, newest first."""
     found = client.batches.list(limit=limit).data
     columns: list[Column[Batch]] = [
@@ -51,7 +50,7 @@ def list_batches(client: "Client", *, limit: Annotated[int, "Number of batches, 
 
 
 @command(batches, "get", project=True)
-def get_batch(client: "Client", batch_id: BatchId, /) -> Output:
+def get_batch(client: Client, batch_id: BatchId, /) -> Output:
     """Show one batch with its counts."""
     one = client.batches.get(batch_id)
     counts = one.status_counts
@@ -86,7 +85,7 @@ def watch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
         sys.exit(_watch(client, batch_id, json=json))
 
 
-def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
+def _watch(client: Client, batch_id: str, *, json: bool) -> int:
     eta, last = Eta(), None
     try:
         for last in client.batches.follow(batch_id):
@@ -117,7 +116,7 @@ def _draw(progress: "BatchProgress", left_s: float | None, screen: "Screen") -> 
 
 @command(batches, "cancel", project=True)
 def cancel_batch(
-    client: "Client",
+    client: Client,
     batch_id: BatchId,
     /,
     *,

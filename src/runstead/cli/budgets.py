@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.options import RunId
 from runstead.cli.shared.render import Column
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.budget import Amounts, Budget
 
 BudgetId = Annotated[str, Parameter(help="The budget's id")]
@@ -22,13 +21,13 @@ budgets = App(name="budgets", help="Budgets: what runs may spend, in money or to
 
 
 @command(budgets, "list", project=True)
-def list_budgets(client: "Client") -> Output:
+def list_budgets(client: Client) -> Output:
     """List a project's budgets with what was spent of them."""
     return _listed(client.budgets.list().data)
 
 
 @command(budgets, "of")
-def budgets_of_run(client: "Client", run_id: RunId, /) -> Output:
+def budgets_of_run(client: Client, run_id: RunId, /) -> Output:
     """List the budgets that count a run, with what was spent of them."""
     return _listed(client.budgets.of_run(run_id).data)
 
@@ -72,7 +71,7 @@ def _amounts(amounts: "Amounts", limit: "Amounts | None" = None) -> str:
 
 @command(budgets, "create", project=True)
 def create_budget(
-    client: "Client",
+    client: Client,
     scope: Annotated[Scope, "What the budget counts"],
     value: Annotated[str | None, "A target, the id of a key or schedule, or name:value of a label"] = None,
     /,
@@ -100,7 +99,7 @@ def create_budget(
 
 @command(budgets, "update", project=True)
 def update_budget(
-    client: "Client",
+    client: Client,
     budget_id: BudgetId,
     /,
     *,
@@ -118,7 +117,7 @@ def update_budget(
 
 
 @command(budgets, "delete", project=True)
-def delete_budget(client: "Client", budget_id: BudgetId, /) -> Output:
+def delete_budget(client: Client, budget_id: BudgetId, /) -> Output:
     """Delete a budget. Runs that wait for it continue."""
     client.budgets.delete(budget_id)
     return one_line({"deleted": True, "id": budget_id}, f"{budget_id}  deleted")
@@ -126,7 +125,7 @@ def delete_budget(client: "Client", budget_id: BudgetId, /) -> Output:
 
 @command(budgets, "approve")
 def approve(
-    client: "Client",
+    client: Client,
     run_id: RunId,
     /,
     *,
@@ -138,6 +137,6 @@ def approve(
 
 
 @command(budgets, "stop")
-def stop(client: "Client", run_id: RunId, /) -> Output:
+def stop(client: Client, run_id: RunId, /) -> Output:
     """End a run that a budget stopped. It fails with BUDGET_REACHED."""
     return one_line(client.budgets.stop(run_id), "stopped")

@@ -1,22 +1,19 @@
 """`runstead conversations …`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.results import Output, one_line
-
-if TYPE_CHECKING:
-    from runstead.sdk import Client
 
 conversations = App(name="conversations", help="Conversations of agents and users.")
 
 
 @command(conversations, "token")
 def conversation_token(
-    client: "Client",
+    client: Client,
     conversation_id: Annotated[str, "The conversation's id"],
     /,
     *,

@@ -1,23 +1,20 @@
 """`runstead events …`: the event bus of a project."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.options import JsonOrText
 from runstead.cli.shared.parsing import json_or_text, parse_time
 from runstead.cli.shared.results import Output, one_line
-
-if TYPE_CHECKING:
-    from runstead.sdk import Client
 
 events = App(name="events", help="Events of a project's bus, which resume and start runs.")
 
 
 @command(events, "publish", project=True)
 def publish_event(
-    client: "Client",
+    client: Client,
     name: Annotated[str, "The name that runs wait for and triggers have"],
     data: JsonOrText = None,
     /,

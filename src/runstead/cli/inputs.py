@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, RunId
@@ -24,7 +24,6 @@ from runstead.cli.shared.render import (
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.input_request import InputRequest
     from runstead.sdk.models.run import Run
 
@@ -66,7 +65,7 @@ def list_inputs(
     listed(found, columns, "forms").show(json=json)
 
 
-def _open_requests(client: "Client") -> "Iterator[InputRequest]":
+def _open_requests(client: Client) -> "Iterator[InputRequest]":
     for run in client.runs.iter(status=["waiting"], limit=100, fields=["waiting_reason", "conversation_id"]):
         if run.waiting_reason == "input":
             found = _open_request(client, run)
@@ -74,14 +73,14 @@ def _open_requests(client: "Client") -> "Iterator[InputRequest]":
                 yield found
 
 
-def _open_request(client: "Client", run: "Run") -> "InputRequest | None":
+def _open_request(client: Client, run: "Run") -> "InputRequest | None":
     if run.conversation_id is None:
         return None
     asked = client.input_requests.iter(run.conversation_id, status="open", limit=100)
     return next((one for one in asked if one.run_id == run.run_id), None)
 
 
-def _find(client: "Client", run_id: str) -> "InputRequest":
+def _find(client: Client, run_id: str) -> "InputRequest":
     """The form that a run waits for."""
     run = client.runs.get(run_id)
     found = _open_request(client, run)
@@ -92,7 +91,7 @@ def _find(client: "Client", run_id: str) -> "InputRequest":
 
 
 @command(inputs, "get")
-def get_input(client: "Client", run_id: RunId, /) -> Output:
+def get_input(client: Client, run_id: RunId, /) -> Output:
     """Show the form that a run waits for."""
     one = _find(client, run_id)
     rows = [
@@ -134,7 +133,7 @@ def _choices(field: dict[str, Any]) -> str:
 
 @command(inputs, "answer")
 def answer_input(
-    client: "Client",
+    client: Client,
     run_id: RunId,
     values: Annotated[
         list[str] | None, Parameter(help="field=value; may repeat", allow_leading_hyphen=True)
@@ -168,7 +167,7 @@ def _read(name: str, text: str, kind: str | None) -> str | bool:
 
 
 @command(inputs, "cancel")
-def cancel_input(client: "Client", run_id: RunId, /) -> Output:
+def cancel_input(client: Client, run_id: RunId, /) -> Output:
     """Cancel the form that a run waits for. The run continues and gets an error as the result."""
     one = _find(client, run_id)
     done = client.input_requests.cancel(one.conversation_id, one.id)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import parse_seconds
@@ -13,7 +13,6 @@ from runstead.cli.shared.render import Column, format_duration
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.project import ConcurrencyLimit, Rate
 
 #: The name of the project's own limit. It cannot be a target, which contains a colon.
@@ -24,7 +23,7 @@ limits = App(name="limits", help="Concurrency limits of running runs.")
 
 
 @command(limits, "list", project=True)
-def list_limits(client: "Client") -> Output:
+def list_limits(client: Client) -> Output:
     """List a project's concurrency limits and the numbers of running runs."""
     found = client.limits.get().limits
     columns: list[Column[ConcurrencyLimit]] = [
@@ -40,7 +39,7 @@ def list_limits(client: "Client") -> Output:
 
 @command(limits, "set", project=True)
 def set_limit(
-    client: "Client",
+    client: Client,
     target: Target,
     most: Annotated[int | None, "0 to 10,000; 0 stops new runs from starting"] = None,
     /,
@@ -79,7 +78,7 @@ def set_limit(
 
 
 @command(limits, "delete", project=True)
-def delete_limit(client: "Client", target: Target, /) -> Output:
+def delete_limit(client: Client, target: Target, /) -> Output:
     """Delete a limit."""
     name = _name(target)
     known = {one.target for one in client.limits.get().limits}

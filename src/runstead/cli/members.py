@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.render import Column, time_column
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.project import Member
 
 UserId = Annotated[str, Parameter(help="The user's id: the claim sub of their JWTs")]
@@ -18,7 +17,7 @@ members = App(name="members", help="Members of a project and their roles.")
 
 
 @command(members, "list", project=True)
-def list_members(client: "Client") -> Output:
+def list_members(client: Client) -> Output:
     """List a project's members."""
     found = list(client.members.iter())
     columns: list[Column[Member]] = [
@@ -31,7 +30,7 @@ def list_members(client: "Client") -> Output:
 
 @command(members, "add", project=True)
 def add_member(
-    client: "Client",
+    client: Client,
     user_id: UserId,
     /,
     *,
@@ -43,7 +42,7 @@ def add_member(
 
 
 @command(members, "remove", project=True)
-def remove_member(client: "Client", user_id: UserId, /) -> Output:
+def remove_member(client: Client, user_id: UserId, /) -> Output:
     """Remove a user from a project, also one who is no member but has access by a claim of a token."""
     client.members.remove(user_id)
     return one_line({"removed": True, "user_id": user_id}, f"{user_id}  removed")

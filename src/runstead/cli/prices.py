@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.render import Column, age_column
 from runstead.cli.shared.results import Output, listed, one_line
 from runstead.cli.shared.usage_tables import format_money, parse_money
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.price import Price
 
 Provider = Annotated[str, Parameter(help="Such as anthropic")]
@@ -21,7 +20,7 @@ prices = App(name="prices", help="Prices of models, which give usage its cost.")
 
 
 @command(prices, "list", project=True)
-def list_prices(client: "Client") -> Output:
+def list_prices(client: Client) -> Output:
     """List a project's prices, for a million tokens."""
     found = list(client.prices.iter())
     columns: list[Column[Price]] = [
@@ -38,7 +37,7 @@ def list_prices(client: "Client") -> Output:
 
 @command(prices, "set", project=True)
 def set_price(
-    client: "Client",
+    client: Client,
     provider: Provider,
     model: Model,
     /,
@@ -60,7 +59,7 @@ def set_price(
 
 
 @command(prices, "delete", project=True)
-def delete_price(client: "Client", provider: Provider, model: Model, /, *, json: bool) -> Output:
+def delete_price(client: Client, provider: Provider, model: Model, /, *, json: bool) -> Output:
     """Delete a price."""
     done = client.prices.delete(provider, model)
     if not json and not done.deleted:

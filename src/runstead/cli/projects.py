@@ -1,19 +1,16 @@
 """`runstead projects …`."""
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, write_err
 from runstead.cli.shared.render import Column
 from runstead.cli.shared.results import Output, facts, listed
-
-if TYPE_CHECKING:
-    from runstead.sdk import Client
 
 projects = App(name="projects", help="Projects of a store or of a server.")
 
@@ -46,7 +43,7 @@ def create_project(
 
 @command(projects, "set")
 def set_project(
-    client: "Client",
+    client: Client,
     project: Annotated[str, "Id or slug of the project"],
     *,
     require_attempt: Annotated[
@@ -93,7 +90,7 @@ def list_projects(
 
 @command(projects, "quota", project=True)
 def show_quota(
-    client: "Client",
+    client: Client,
     changes: Annotated[
         tuple[str, ...] | None, "Changes: name=number, or name=default for the default of the instance"
     ] = None,

@@ -4,19 +4,18 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.render import Column, Screen, age_column, format_age
 from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.push_service import PushService
 
 push_services = App(name="push-services", help="List the push services of a project.")
 
 
 @command(push_services, "list", project=True)
-def list_services(client: "Client") -> Output:
+def list_services(client: Client) -> Output:
     """List a project's push services, with the last call that each accepted, and the last error."""
     found = list(client.push_services.iter())
     screen = Screen.of()

@@ -5,19 +5,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import RunId
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import Column, format_size, safe
 from runstead.cli.shared.results import Output, listed
-
-if TYPE_CHECKING:
-    from runstead.sdk import Client
 
 _CHUNK_BYTES: Final = 8 * 1024 * 1024
 
@@ -25,7 +22,7 @@ artifacts = App(name="artifacts", help="List and download artifacts.")
 
 
 @command(artifacts, "list", default=True)
-def list_artifacts(client: "Client", run_id: RunId, /) -> Output:
+def list_artifacts(client: Client, run_id: RunId, /) -> Output:
     """List the artifacts of a run."""
     found = client.runs.get(run_id).artifacts
 
@@ -88,7 +85,7 @@ def get_artifact(
     write_out(f"{safe(str(path))}  {format_size(found[0]['size'])}")
 
 
-def _chunks(client: "Client", run_id: str, name: str, size: int) -> Iterator[bytes]:
+def _chunks(client: Client, run_id: str, name: str, size: int) -> Iterator[bytes]:
     for start in range(0, size, _CHUNK_BYTES):
         yield client.artifacts.read(run_id, name, start=start, end=min(start + _CHUNK_BYTES, size))
 

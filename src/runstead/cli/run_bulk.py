@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import EVERY_RUN, RunSelection, Yes
 from runstead.cli.shared.output import confirm, fail, write_err
@@ -15,7 +15,6 @@ from runstead.cli.shared.render import safe
 from runstead.cli.shared.results import Output
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.bulk_job import BulkJob
 
 JobId = Annotated[str, Parameter(help="The job's id")]
@@ -29,7 +28,7 @@ runs.command(bulk)
 
 @command(bulk, "start", project=True)
 def start_bulk(
-    client: "Client",
+    client: Client,
     action: Annotated[Literal["cancel", "retry", "delete"], "What happens to each run"],
     /,
     *,
@@ -64,13 +63,13 @@ def start_bulk(
 
 
 @command(bulk, "show", project=True)
-def show_bulk(client: "Client", job_id: JobId, /) -> Output:
+def show_bulk(client: Client, job_id: JobId, /) -> Output:
     """Show a job with its progress."""
     return _described(client.bulk_jobs.get(job_id))
 
 
 @command(bulk, "stop", project=True)
-def stop_bulk(client: "Client", job_id: JobId, /) -> Output:
+def stop_bulk(client: Client, job_id: JobId, /) -> Output:
     """Stop a job. What it has done stays."""
     return _described(client.bulk_jobs.cancel(job_id))
 

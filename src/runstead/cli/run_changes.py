@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import (
@@ -29,7 +29,6 @@ from runstead.cli.shared.render import document, safe
 from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.run import Accepted, CreatedRun
 
 Wait = Annotated[bool, Parameter(help="Follow it until it has ended; the exit code is its outcome")]
@@ -158,7 +157,7 @@ def retry_run(
 
 @command(runs, "resume")
 def resume_run(
-    client: "Client",
+    client: Client,
     run_id: RunId,
     /,
     *,
@@ -198,7 +197,7 @@ ApprovalId = Annotated[
 
 @command(runs, "approve")
 def approve_run(
-    client: "Client", run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
+    client: Client, run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
 ) -> Output:
     """Answer the approval that a run waits for with yes."""
     return _answered(client.approve(run_id, reason=reason, tool_call_id=tool_call_id), "approved")
@@ -206,7 +205,7 @@ def approve_run(
 
 @command(runs, "reject")
 def reject_run(
-    client: "Client", run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
+    client: Client, run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
 ) -> Output:
     """Answer the approval that a run waits for with no."""
     return _answered(client.reject(run_id, reason=reason, tool_call_id=tool_call_id), "rejected")

@@ -3,18 +3,17 @@
 from typing import TYPE_CHECKING
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.options import RunId
 from runstead.cli.shared.render import Column, age_column
 from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.run import Compensation
 
 
 @command(runs, "compensations")
-def list_compensations(client: "Client", run_id: RunId, /) -> Output:
+def list_compensations(client: Client, run_id: RunId, /) -> Output:
     """List the compensations of a run, in the order of their registration, with their runs once it has ended."""
     found = client.runs.compensations(run_id).data
     columns: list[Column[Compensation]] = [

@@ -5,20 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.options import JsonOrText, RunId
 from runstead.cli.shared.parsing import json_or_text
 from runstead.cli.shared.render import Column, age_column, value
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.run import Signal
 
 
 @command(runs, "signal")
 def signal_run(
-    client: "Client",
+    client: Client,
     run_id: RunId,
     name: Annotated[str, "The name that the run waits for, now or later"],
     payload: JsonOrText = None,
@@ -37,7 +36,7 @@ def signal_run(
 
 @command(runs, "signals")
 def list_signals(
-    client: "Client",
+    client: Client,
     run_id: RunId,
     /,
     *,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.options import RunId, Yes
 from runstead.cli.shared.output import confirm
 from runstead.cli.shared.parsing import parse_seconds
@@ -12,24 +12,23 @@ from runstead.cli.shared.results import Output, one_line
 from runstead.cli.shared.usage_tables import model_name, token_columns
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.usage import TokenSums
 
 
 @command(runs, "pause")
-def pause_run(client: "Client", run_id: RunId, /) -> Output:
+def pause_run(client: Client, run_id: RunId, /) -> Output:
     """Pause a run until it is unpaused. A worker that executes it loses its lease."""
     return one_line(client.runs.pause(run_id), "paused")
 
 
 @command(runs, "unpause")
-def unpause_run(client: "Client", run_id: RunId, /) -> Output:
+def unpause_run(client: Client, run_id: RunId, /) -> Output:
     """Unpause a paused run: it continues."""
     return one_line(client.runs.unpause(run_id), "unpaused")
 
 
 @command(runs, "delete")
-def delete_run(client: "Client", run_id: RunId, /, *, yes: Yes = False) -> Output:
+def delete_run(client: Client, run_id: RunId, /, *, yes: Yes = False) -> Output:
     """Delete an ended run with its events and artifacts. Needs the scope admin."""
     run = client.runs.get(run_id)
     confirm(f"Delete {run.run_id} ({run.status}) with its events and artifacts?", yes=yes)
@@ -37,7 +36,7 @@ def delete_run(client: "Client", run_id: RunId, /, *, yes: Yes = False) -> Outpu
 
 
 @command(runs, "usage")
-def run_usage(client: "Client", run_id: RunId, /) -> Output:
+def run_usage(client: Client, run_id: RunId, /) -> Output:
     """Show the tokens of a run, of its descendants and of its family, by model."""
     used = client.runs.usage(run_id)
     sums = {"this run": used.run, "with descendants": used.subtree, "whole family": used.family}
@@ -55,7 +54,7 @@ def run_usage(client: "Client", run_id: RunId, /) -> Output:
 
 @command(runs, "token")
 def run_token(
-    client: "Client",
+    client: Client,
     run_id: RunId,
     /,
     *,

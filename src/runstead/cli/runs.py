@@ -2,7 +2,7 @@
 
 import sys
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from msgspec.json import encode
@@ -18,7 +18,7 @@ from runstead.cli import (  # noqa: F401 - each adds its commands to the group
     run_states,
 )
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import EVERY_RUN, AsJson, RunId, RunSelection
 from runstead.cli.shared.output import fail, write_out
@@ -33,15 +33,12 @@ from runstead.cli.shared.run_tables import (
     value_columns,
 )
 
-if TYPE_CHECKING:
-    from runstead.sdk import Client
-
 runs.command("runstead.cli.run_artifacts:artifacts", name="artifacts", help="List and download artifacts.")
 
 
 @command(runs, "list", project=True)
 def list_runs(
-    client: "Client",
+    client: Client,
     *,
     chosen: RunSelection = EVERY_RUN,
     slowest: Annotated[bool, "Only started runs, the longest first"] = False,
@@ -60,7 +57,7 @@ def list_runs(
 
 
 @command(runs, "get")
-def get_run(client: "Client", run_id: RunId, /, *, json: bool) -> Output:
+def get_run(client: Client, run_id: RunId, /, *, json: bool) -> Output:
     """Show one run with its values and attempts."""
     from runstead.cli.shared.watch_run import wait_end  # noqa: PLC0415
     from runstead.sdk.routes.values import plain  # noqa: PLC0415
@@ -84,7 +81,7 @@ def get_run(client: "Client", run_id: RunId, /, *, json: bool) -> Output:
 
 @command(runs, "values")
 def get_values(
-    client: "Client",
+    client: Client,
     run_id: RunId,
     name: Annotated[str | None, "Print only this value, as JSON"] = None,
     /,
@@ -145,7 +142,7 @@ def events(
 
 
 @command(runs, "tree")
-def tree(client: "Client", run_id: RunId, /, *, json: bool) -> Output:
+def tree(client: Client, run_id: RunId, /, *, json: bool) -> Output:
     """Show the run's family as a tree."""
     family = list(client.runs.iter_tree(run_id, fields=None if json else RUN_FIELDS))
     return Output(family, format_tree(family, run_id, Screen.of()))

@@ -8,7 +8,7 @@ from uuid import UUID
 from cyclopts import App, Parameter
 from msgspec import UNSET
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, FlowControl
 from runstead.cli.shared.output import fail
@@ -17,7 +17,6 @@ from runstead.cli.shared.render import format_time, safe
 from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.schedule import Schedule
 
 schedules = App(name="schedules", help="Create and manage schedules.")
@@ -55,7 +54,7 @@ class ScheduleSettings:
 NO_SETTINGS: Final = ScheduleSettings()
 
 
-def schedule_id_of(client: "Client", id_or_name: str) -> str:
+def schedule_id_of(client: Client, id_or_name: str) -> str:
     """Return the id of the schedule. Ends the program if several schedules have the name."""
     with suppress(ValueError):
         return str(UUID(id_or_name))
@@ -75,7 +74,7 @@ def read_target(text: str) -> dict[str, str]:
 
 @command(schedules, "update", project=True)
 def update_schedule(
-    client: "Client",
+    client: Client,
     schedule_id: ScheduleId,
     /,
     *,
@@ -120,7 +119,7 @@ def update_schedule(
 
 @command(schedules, "sync", project=True)
 def sync_schedules(
-    client: "Client",
+    client: Client,
     file: Annotated[
         str,
         Parameter(

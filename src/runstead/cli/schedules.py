@@ -10,7 +10,7 @@ from runstead.cli.schedule_changes import (
     schedule_id_of,
     schedules,
 )
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail
@@ -19,13 +19,12 @@ from runstead.cli.shared.render import Column, Screen, age_column, details, form
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.schedule import Schedule
 
 
 @command(schedules, "list", project=True)
 def list_schedules(
-    client: "Client",
+    client: Client,
     *,
     status: Annotated[
         Literal["active", "paused", "deleting"] | None, "Only schedules with this status"
@@ -52,7 +51,7 @@ def _times(one: "Schedule") -> str:
 
 
 @command(schedules, "get", project=True)
-def get_schedule(client: "Client", schedule_id: ScheduleId, /) -> Output:
+def get_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Show one schedule."""
     one = client.schedules.get(schedule_id_of(client, schedule_id))
 
@@ -88,7 +87,7 @@ def get_schedule(client: "Client", schedule_id: ScheduleId, /) -> Output:
 
 @command(schedules, "create", project=True)
 def create_schedule(
-    client: "Client",
+    client: Client,
     target: Annotated[str, "task:…, workflow:… or agent:…"],
     /,
     *,
@@ -116,7 +115,7 @@ def create_schedule(
 
 @command(schedules, "pause", project=True)
 def pause_schedule(
-    client: "Client",
+    client: Client,
     schedule_id: ScheduleId,
     /,
     *,
@@ -127,21 +126,21 @@ def pause_schedule(
 
 
 @command(schedules, "resume", project=True)
-def resume_schedule(client: "Client", schedule_id: ScheduleId, /) -> Output:
+def resume_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Resume a paused schedule, from its next time on."""
     one = client.schedules.resume(schedule_id_of(client, schedule_id)).schedule
     return _changed(one, f"active, next {format_time(one.next_fire_at)}" if one.next_fire_at else one.status)
 
 
 @command(schedules, "run", project=True)
-def run_schedule(client: "Client", schedule_id: ScheduleId, /) -> Output:
+def run_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Start a run of the schedule now and print the run's id."""
     started = client.schedules.run(schedule_id_of(client, schedule_id))
     return one_line(started, started.run_id)
 
 
 @command(schedules, "delete", project=True)
-def delete_schedule(client: "Client", schedule_id: ScheduleId, /) -> Output:
+def delete_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Delete a schedule. It disappears when its runs have ended. The runs are kept."""
     return _changed(client.schedules.delete(schedule_id_of(client, schedule_id)).schedule, "deleting")
 
@@ -152,7 +151,7 @@ def _changed(one: "Schedule", how: str) -> Output:
 
 @command(schedules, "upcoming", project=True)
 def upcoming(
-    client: "Client",
+    client: Client,
     schedule_id: ScheduleId,
     /,
     *,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail
@@ -18,7 +18,6 @@ from runstead.cli.shared.render import Column, time_column
 from runstead.cli.shared.results import Output, listed, one_line, with_secret
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.webhook import CreatedTrigger, Trigger, TriggerEvent
 
 OnEvent = Annotated[str | None, Parameter(name="--event", help="Events of this name start runs, too")]
@@ -32,7 +31,7 @@ triggers = App(name="triggers", help="URLs that start runs when they are called.
 
 
 @command(triggers, "list", project=True)
-def list_triggers(client: "Client") -> Output:
+def list_triggers(client: Client) -> Output:
     """List a project's triggers, oldest first."""
     found = list(client.triggers.iter())
     columns: list[Column[Trigger]] = [
@@ -64,7 +63,7 @@ def _status(one: "Trigger") -> str:
 
 @command(triggers, "create", project=True)
 def create_trigger(
-    client: "Client",
+    client: Client,
     target: Annotated[str, "task:…, workflow:…, eval:… or agent:…"],
     /,
     *,
@@ -105,7 +104,7 @@ def _new(made: "CreatedTrigger") -> Output:
 
 @command(triggers, "update", project=True)
 def update_trigger(
-    client: "Client",
+    client: Client,
     trigger_id: TriggerId,
     /,
     *,
@@ -125,14 +124,14 @@ def update_trigger(
 
 
 @command(triggers, "rotate", project=True)
-def rotate_trigger(client: "Client", trigger_id: TriggerId, /) -> Output:
+def rotate_trigger(client: Client, trigger_id: TriggerId, /) -> Output:
     """Give a trigger a new token, shown only once. The old token stops working."""
     made = client.triggers.rotate(trigger_id)
     return _new(made)
 
 
 @command(triggers, "delete", project=True)
-def delete_trigger(client: "Client", trigger_id: TriggerId, /) -> Output:
+def delete_trigger(client: Client, trigger_id: TriggerId, /) -> Output:
     """Delete a trigger. The runs that it started are kept."""
     client.triggers.delete(trigger_id)
     return one_line({"deleted": True, "id": trigger_id}, f"{trigger_id}  deleted")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_text
@@ -12,7 +12,6 @@ from runstead.cli.shared.render import Column, age_column, time_column
 from runstead.cli.shared.results import Output, listed, one_line, with_secret
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.webhook import CreatedWebhook, Delivery, Webhook
 
 WebhookId = Annotated[str, Parameter(help="The webhook's id")]
@@ -21,7 +20,7 @@ webhooks = App(name="webhooks", help="Webhooks and their deliveries.")
 
 
 @command(webhooks, "list", project=True)
-def list_webhooks(client: "Client") -> Output:
+def list_webhooks(client: Client) -> Output:
     """List a project's webhooks, oldest first."""
     found = client.webhooks.list().data
     columns: list[Column[Webhook]] = [
@@ -41,7 +40,7 @@ def _status(one: "Webhook") -> str:
 
 @command(webhooks, "create", project=True)
 def create_webhook(
-    client: "Client",
+    client: Client,
     url: Annotated[str, "URL that receives the events"],
     /,
     *,
@@ -59,7 +58,7 @@ def _new(made: "CreatedWebhook") -> Output:
 
 @command(webhooks, "update", project=True)
 def update_webhook(
-    client: "Client",
+    client: Client,
     webhook_id: WebhookId,
     /,
     *,
@@ -78,7 +77,7 @@ def update_webhook(
 
 @command(webhooks, "rotate", project=True)
 def rotate_webhook(
-    client: "Client",
+    client: Client,
     webhook_id: WebhookId,
     /,
     *,
@@ -96,14 +95,14 @@ def rotate_webhook(
 
 
 @command(webhooks, "test", project=True)
-def send_test(client: "Client", webhook_id: WebhookId, /) -> Output:
+def send_test(client: Client, webhook_id: WebhookId, /) -> Output:
     """Queue a test delivery and print its id. `webhooks deliveries` shows the outcome."""
     delivery = client.webhooks.test(webhook_id).delivery
     return one_line(delivery, f"{delivery.id}  {delivery.status}")
 
 
 @command(webhooks, "delete", project=True)
-def delete_webhook(client: "Client", webhook_id: WebhookId, /) -> Output:
+def delete_webhook(client: Client, webhook_id: WebhookId, /) -> Output:
     """Delete a webhook and its deliveries."""
     client.webhooks.delete(webhook_id)
     return one_line({"deleted": True, "id": webhook_id}, f"{webhook_id}  deleted")
@@ -111,7 +110,7 @@ def delete_webhook(client: "Client", webhook_id: WebhookId, /) -> Output:
 
 @command(webhooks, "deliveries", project=True)
 def deliveries(
-    client: "Client",
+    client: Client,
     webhook_id: WebhookId,
     /,
     *,
@@ -138,7 +137,7 @@ def deliveries(
 
 @command(webhooks, "redeliver", project=True)
 def redeliver(
-    client: "Client",
+    client: Client,
     webhook_id: WebhookId,
     delivery_id: Annotated[str, "The delivery's id"],
     /,

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App
 
-from runstead.cli.shared.command import command
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.render import Column, age_column
 from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.lease import RegisteredTarget, RegisteredWorker, WorkerVersion
 
 workers = App(name="workers", help="List and remove the workers of a project, and count their versions.")
@@ -18,7 +17,7 @@ workers = App(name="workers", help="List and remove the workers of a project, an
 
 @command(workers, "list", project=True)
 def list_workers(
-    client: "Client",
+    client: Client,
     *,
     status: Annotated[Literal["active", "offline"] | None, "Only workers with this status"] = None,
     limit: Annotated[int, "Maximum number; 0: all"] = 100,
@@ -46,7 +45,7 @@ def _serves(worker: "RegisteredWorker") -> str:
 
 
 @command(workers, "targets", project=True)
-def list_targets(client: "Client", *, limit: Annotated[int, "Maximum number; 0: all"] = 100) -> Output:
+def list_targets(client: Client, *, limit: Annotated[int, "Maximum number; 0: all"] = 100) -> Output:
     """List the targets that a project's workers have registered, and how many workers serve each."""
     found = list(islice(client.workers.iter_targets(limit=100), limit or None))
     columns: list[Column[RegisteredTarget]] = [
@@ -61,7 +60,7 @@ def list_targets(client: "Client", *, limit: Annotated[int, "Maximum number; 0: 
 
 
 @command(workers, "versions", project=True)
-def list_versions(client: "Client") -> Output:
+def list_versions(client: Client) -> Output:
     """Show which versions of the code runs still need. Workers of a drained version may be stopped; one version alone
     is in use.
     """
@@ -87,7 +86,7 @@ def list_versions(client: "Client") -> Output:
 
 @command(workers, "remove")
 def remove_worker(
-    client: "Client",
+    client: Client,
     worker_id: Annotated[str, "The worker's id, as `workers list` shows it"],
     /,
 ) -> Output:

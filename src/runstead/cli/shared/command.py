@@ -13,13 +13,17 @@ from runstead.cli.shared.results import Output
 
 if TYPE_CHECKING:
     from runstead.sdk import Client
+else:
+    Client = Any  # a command imports the SDK when it runs, so that `--help` is fast
+
+__all__ = ["Client", "command"]
 
 P = ParamSpec("P")
 
 
 def command(
     group: App, name: str, *, project: bool = False, default: bool = False
-) -> Callable[[Callable[Concatenate["Client", P], Output]], Callable[Concatenate["Client", P], Output]]:
+) -> Callable[[Callable[Concatenate[Client, P], Output]], Callable[Concatenate[Client, P], Output]]:
     """Add a function to a group as the command `name`, with the options of the connection and `--json`.
 
     The function gets the client of the named server before its own parameters, and `json` if it has that parameter. It
@@ -28,8 +32,8 @@ def command(
     """
 
     def add(
-        function: Callable[Concatenate["Client", P], Output],
-    ) -> Callable[Concatenate["Client", P], Output]:
+        function: Callable[Concatenate[Client, P], Output],
+    ) -> Callable[Concatenate[Client, P], Output]:
         parameters = list(inspect.signature(function).parameters.values())
         own = [one for one in parameters[1:] if one.name != "json"]
         takes_json = len(own) < len(parameters) - 1
