@@ -35,10 +35,6 @@ Idempotency: TypeAlias = IdempotencyRecord | None
 """None: the request has no idempotency key."""
 
 
-Idempotency = IdempotencyRecord | None
-"""What a command gets of a request: None if it has no Idempotency-Key."""
-
-
 class ReplayedResponse(Exception):  # noqa: N818 - it carries an answer and is not an error
     """The stored answer of an earlier request with the same key.
 
