@@ -2,12 +2,12 @@
 Shows the routes of a client with what they return, as an extension of Griffe.
 
 In the source a route builds a `Call[Run]`. The client that has it sends the call and returns a
-`Run`; `Pages` and streams become iterators.
+`Run`; `Pages` and streams become iterators. The docstring of an endpoint begins with its route.
 """
 
 from typing import Any, Final
 
-from griffe import Class, ExprSubscript, Extension, Function
+from griffe import Class, Docstring, ExprCall, ExprSubscript, Extension, Function
 
 _ITERATORS: Final = {"Pages", "StreamFollower"}
 
@@ -21,6 +21,7 @@ class Calls(Extension):
             if func.is_alias:
                 continue
             _show_result(func)
+            _show_route(func)
             distinct: dict[tuple[str, ...], Function] = {}
             for overload in func.overloads or ():
                 _show_result(overload)
@@ -38,3 +39,11 @@ def _show_result(func: Function) -> None:
         func.labels |= {"async"} if wrapper == "Awaits" else set()
     elif wrapper in _ITERATORS:
         func.returns = f"Iterator[{returns.slice}]"
+
+
+def _show_route(func: Function) -> None:
+    for decorator in func.decorators:
+        if isinstance(decorator.value, ExprCall) and str(decorator.value.function) == "endpoint":
+            method, template = (str(each).strip("'\"") for each in decorator.value.arguments[:2])
+            about = f": {func.docstring.value}" if func.docstring else ""
+            func.docstring = Docstring(f"`{method} {template}`{about}", parent=func)

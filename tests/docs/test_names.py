@@ -54,7 +54,7 @@ def _commands_of(group, words):
             continue
         found |= _commands_of(group[word], (*words, word))
         if group[word].default_command is not None:
-            arguments = group[word].assemble_argument_collection()
+            arguments = group[word].assemble_argument_collection(default_parameter=cli.default_parameter)
             names = {name for argument in arguments for name in argument.names}
             found[" ".join((*words, word))] = {name for name in names if name.startswith("--")}
     return found

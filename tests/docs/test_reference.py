@@ -53,8 +53,7 @@ def exported():
 
 def resources():
     """The classes of the resources of a client, such as that of `client.runs`."""
-    properties = [one for one in vars(Resources).values() if isinstance(one, cached_property)]
-    return [typing.get_origin(typing.get_type_hints(one.func)["return"]) for one in properties]
+    return [one.func for one in vars(Resources).values() if isinstance(one, cached_property)]
 
 
 def home(one):

@@ -1,8 +1,11 @@
 """The report of `runstead race`, as JSON or as a table."""
 
+from collections.abc import Iterator
+
 import msgspec
-from rich.console import Console
 from rich.table import Table
+
+from runstead.bench.rendering import rendered
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -31,26 +34,21 @@ class RaceReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def render_race(report: RaceReport, *, json: bool = False) -> str:
-    """Return the text to print, with a final newline. It is coloured only where stdout is a terminal."""
-    if json:
-        return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
-    console = Console(highlight=False)
-    with console.capture() as capture:
-        table = Table("winner", "runs", title=f"Runstead race at {report.url}", title_justify="left")
-        table.columns[1].justify = "right"
-        for status, count in report.winners.items():
-            table.add_row(status, str(count))
-        console.print(table)
-        calls = report.runs * report.callers
-        console.print(
-            f"{report.runs} runs, {report.callers} callers each, {calls} calls in {report.seconds:g} s"
-        )
-        for violation in report.violations:
-            console.print(f"{violation.run_id} (was {violation.started_as}):", markup=False)
-            for disagreement in violation.disagreements:
-                console.print(f"  - {disagreement}", markup=False)
-        broken = len(report.violations)
-        console.print(
-            f"{broken} run(s) not finished exactly once" if broken else "every run finished exactly once"
-        )
-    return capture.get()
+    """Return the text to print, with a final newline."""
+    return rendered(report, _parts(report), json=json)
+
+
+def _parts(report: RaceReport) -> Iterator[Table | str]:
+    table = Table("winner", "runs", title=f"Runstead race at {report.url}", title_justify="left")
+    table.columns[1].justify = "right"
+    for status, count in report.winners.items():
+        table.add_row(status, str(count))
+    yield table
+    calls = report.runs * report.callers
+    yield f"{report.runs} runs, {report.callers} callers each, {calls} calls in {report.seconds:g} s"
+    for violation in report.violations:
+        yield f"{violation.run_id} (was {violation.started_as}):"
+        for disagreement in violation.disagreements:
+            yield f"  - {disagreement}"
+    broken = len(report.violations)
+    yield f"{broken} run(s) not finished exactly once" if broken else "every run finished exactly once"

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
-from rich.console import Console, Group
 from rich.table import Table
 
 from runstead.bench import rate as ends
 from runstead.bench.rate import LIFECYCLE, MEASURED, Samples, Segment
+from runstead.bench.rendering import rendered
 from runstead.bench.report import Machine
 from runstead.bench.tally import Latency, percentile, summarise
 
@@ -164,25 +164,22 @@ def recovered_after_s(segments: tuple[Segment, ...], samples: Samples) -> float 
 
 def render_rate(report: RateReport, *, json: bool = False) -> str:
     """Return the text to print, with a final newline."""
-    if json:
-        return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
-    console = Console(highlight=False)
-    with console.capture() as capture:
-        console.print(Group(_rates(report), *(_latencies(each) for each in report.segments)))
-        for error, count in report.errors.items():
-            console.print(f"{count:,} times {error}")
-        if len(report.segments) > 1:
-            after = report.recovered_after_s
-            console.print(
-                "The latency was not normal again."
-                if after is None
-                else f"The latency was normal again {after:g} s after the overload."
-            )
-        console.print(
-            f"From {report.started_at}; the generator took {report.generator_cores:.2f} of {report.machine.cores} "
-            f"cores in {report.processes} process(es) (Python {report.machine.python}, {report.machine.platform})"
-        )
-    return capture.get()
+    return rendered(report, _parts(report), json=json)
+
+
+def _parts(report: RateReport) -> Iterator[Table | str]:
+    yield _rates(report)
+    yield from map(_latencies, report.segments)
+    yield from (f"{count:,} times {error}" for error, count in report.errors.items())
+    after = report.recovered_after_s
+    if len(report.segments) > 1 and after is None:
+        yield "The latency was not normal again."
+    elif len(report.segments) > 1:
+        yield f"The latency was normal again {after:g} s after the overload."
+    yield (
+        f"From {report.started_at}; the generator took {report.generator_cores:.2f} of {report.machine.cores} "
+        f"cores in {report.processes} process(es) (Python {report.machine.python}, {report.machine.platform})"
+    )
 
 
 def _rates(report: RateReport) -> Table:

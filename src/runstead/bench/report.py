@@ -3,10 +3,10 @@
 import platform
 
 import msgspec
-from rich.console import Console, Group
 from rich.table import Table
 
 from runstead.bench.load import usable_cores
+from runstead.bench.rendering import rendered
 from runstead.bench.tally import REQUESTS, Latency, Tally, summarise
 
 
@@ -90,20 +90,14 @@ def error_figures(*tallies: Tally) -> Errors:
 
 
 def render_bench(report: BenchReport, *, json: bool = False) -> str:
-    """Return the text to print, with a final newline. It is coloured only where stdout is a terminal."""
-    if json:
-        return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
-    console = Console(highlight=False)
-    with console.capture() as capture:
-        console.print(Group(_summary(report), _latencies(report)))
-        if report.errors.count:
-            console.print(_errors(report.errors))
-        console.print(
-            f"{report.concurrency} callers in {report.processes} process(es) for {report.seconds:g} s from "
-            f"{report.started_at}; the generator took {report.generator_cores:.2f} of {report.machine.cores} cores "
-            f"(Python {report.machine.python}, {report.machine.platform})"
-        )
-    return capture.get()
+    """Return the text to print, with a final newline."""
+    errors = [_errors(report.errors)] if report.errors.count else []
+    sentence = (
+        f"{report.concurrency} callers in {report.processes} process(es) for {report.seconds:g} s from "
+        f"{report.started_at}; the generator took {report.generator_cores:.2f} of {report.machine.cores} cores "
+        f"(Python {report.machine.python}, {report.machine.platform})"
+    )
+    return rendered(report, [_summary(report), _latencies(report), *errors, sentence], json=json)
 
 
 def _summary(report: BenchReport) -> Table:

@@ -4,12 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson
-from runstead.cli.shared.output import write_out
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.parsing import parse_seconds, parse_time
-from runstead.cli.shared.render import Column, Screen, document, format_age, format_time, safe
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.render import Column, age_column, format_time, safe, time_column
+from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.alert import Alert, AlertFiring
@@ -20,12 +18,10 @@ Kind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_silent"
 alerts = App(name="alerts", help="Alert rules and their history.")
 
 
-@alerts.command(name="list")
-def list_alerts(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "list", project=True)
+def list_alerts(client: Client) -> Output:
     """List a project's alert rules with their state: those that fire first."""
-    with connected(server, project=True) as client:
-        found = client.alerts.list().data
-    screen = Screen.of()
+    found = client.alerts.list().data
     columns: list[Column[Alert]] = [
         Column("ALERT", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -33,10 +29,10 @@ def list_alerts(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
         Column("KIND", lambda one: one.kind, drop_rank=1),
         Column("VALUE", lambda one: _number(one.value), drop_rank=2, number=True),
         Column("THRESHOLD", lambda one: _number(one.threshold), drop_rank=3, number=True),
-        Column("SINCE", lambda one: format_age(one.firing_since, screen), drop_rank=4, keep_whole=True),
+        age_column("SINCE", lambda one: one.firing_since, drop_rank=4),
         Column("MUTED", _muted, drop_rank=5),
     ]
-    print_list(found, columns, "alerts", json=json)
+    return listed(found, columns, "alerts")
 
 
 def _status(one: "Alert") -> str:
@@ -55,119 +51,103 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-@alerts.command(name="create")
+@command(alerts, "create", project=True)
 def create_alert(
-    kind: Annotated[Kind, Parameter(help="What the rule watches")],
+    client: Client,
+    kind: Annotated[Kind, "What the rule watches"],
     /,
     *,
-    name: Annotated[str | None, Parameter(help="Else the kind and the target")] = None,
+    name: Annotated[str | None, "Else the kind and the target"] = None,
     target: Annotated[
-        str | None, Parameter(help="Of failure_rate and pending_age, such as task:report. Else all runs")
+        str | None, "Of failure_rate and pending_age, such as task:report. Else all runs"
     ] = None,
-    schedule: Annotated[str | None, Parameter(help="Id, of schedule_missed. Else all schedules")] = None,
+    schedule: Annotated[str | None, "Id, of schedule_missed. Else all schedules"] = None,
     threshold: Annotated[
-        float | None, Parameter(help="It fires from this value on: a rate up to 1, seconds, or a number")
+        float | None, "It fires from this value on: a rate up to 1, seconds, or a number"
     ] = None,
-    window: Annotated[str | None, Parameter(help="The period that is measured, such as 1h")] = None,
-    min_runs: Annotated[int | None, Parameter(help="A failure rate of fewer runs never fires")] = None,
+    window: Annotated[str | None, "The period that is measured, such as 1h"] = None,
+    min_runs: Annotated[int | None, "A failure rate of fewer runs never fires"] = None,
     hold: Annotated[
         str | None,
         Parameter(name="--for", help="How long the value must be beyond the threshold, such as 5m"),
     ] = None,
-    repeat: Annotated[str | None, Parameter(help="Send again after this time while it fires")] = None,
-    webhook: Annotated[
-        str | None, Parameter(help="Id of the receiver. Else all webhooks that subscribe to alerts")
-    ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    repeat: Annotated[str | None, "Send again after this time while it fires"] = None,
+    webhook: Annotated[str | None, "Id of the receiver. Else all webhooks that subscribe to alerts"] = None,
+) -> Output:
     """Create an alert rule and print its id."""
 
     def seconds(option: str, text: str | None) -> int | None:
         return None if text is None else parse_seconds(option, text)
 
-    with connected(server, project=True) as client:
-        made = client.alerts.create(
-            kind,
-            name=name,
-            target=target,
-            schedule_id=schedule,
-            threshold=threshold,
-            window_seconds=seconds("--window", window),
-            min_runs=min_runs,
-            for_seconds=seconds("--for", hold),
-            repeat_seconds=seconds("--repeat", repeat),
-            webhook_id=webhook,
-        ).alert
-    print_result(made, made.id, json=json)
+    made = client.alerts.create(
+        kind,
+        name=name,
+        target=target,
+        schedule_id=schedule,
+        threshold=threshold,
+        window_seconds=seconds("--window", window),
+        min_runs=min_runs,
+        for_seconds=seconds("--for", hold),
+        repeat_seconds=seconds("--repeat", repeat),
+        webhook_id=webhook,
+    ).alert
+    return one_line(made, made.id)
 
 
-def _show(one: "Alert", *, json: bool) -> None:
+def _described(one: "Alert") -> Output:
     muted = f"  muted {_muted(one)}" if one.muted else ""
-    print_result(one, f"{one.id}  {_status(one)}  {one.name}{muted}", json=json)
+    return one_line(one, f"{one.id}  {_status(one)}  {one.name}{muted}")
 
 
-@alerts.command(name="mute")
+@command(alerts, "mute", project=True)
 def mute_alert(
+    client: Client,
     alert_id: AlertId,
     /,
     *,
-    until: Annotated[
-        str | None, Parameter(help="A time, or how long, such as 2h. Else until it is unmuted")
-    ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    until: Annotated[str | None, "A time, or how long, such as 2h. Else until it is unmuted"] = None,
+) -> Output:
     """Send no messages of an alert rule. Its history goes on."""
     end = parse_time("--until", until, ahead=True)
-    with connected(server, project=True) as client:
-        _show(client.alerts.mute(alert_id, until=end).alert, json=json)
+    return _described(client.alerts.mute(alert_id, until=end).alert)
 
 
-@alerts.command(name="unmute")
-def unmute_alert(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "unmute", project=True)
+def unmute_alert(client: Client, alert_id: AlertId, /) -> Output:
     """Send messages of an alert rule again."""
-    with connected(server, project=True) as client:
-        _show(client.alerts.unmute(alert_id).alert, json=json)
+    return _described(client.alerts.unmute(alert_id).alert)
 
 
-@alerts.command(name="history")
+@command(alerts, "history", project=True)
 def history(
+    client: Client,
     alert_id: AlertId,
     /,
     *,
-    limit: Annotated[int, Parameter(help="Number of entries, at most 100")] = 50,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    limit: Annotated[int, "Number of entries, at most 100"] = 50,
+) -> Output:
     """List when an alert rule fired and resolved, newest first."""
-    with connected(server, project=True) as client:
-        found = client.alerts.list_history(alert_id, limit=limit).data
+    found = client.alerts.list_history(alert_id, limit=limit).data
     columns: list[Column[AlertFiring]] = [
-        Column("FIRED", lambda one: format_time(one.fired_at), keep_whole=True),
+        time_column("FIRED", lambda one: one.fired_at),
         Column("VALUE", lambda one: _number(one.value), number=True),
-        Column("RESOLVED", lambda one: format_time(one.resolved_at), keep_whole=True),
+        time_column("RESOLVED", lambda one: one.resolved_at),
         Column("VALUE THEN", lambda one: _number(one.resolved_value), drop_rank=1, number=True),
         Column("SENT", lambda one: "muted" if one.muted else "sent", drop_rank=2),
     ]
-    print_list(found, columns, "firings", json=json)
+    return listed(found, columns, "firings")
 
 
-@alerts.command(name="test")
-def send_test(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "test", project=True)
+def send_test(client: Client, alert_id: AlertId, /) -> Output:
     """Queue a test message to each receiver. `webhooks deliveries` shows the outcome."""
-    with connected(server, project=True) as client:
-        sent = client.alerts.test(alert_id)
-    if json:
-        write_out(document(sent))
-        return
-    for one in sent.deliveries:
-        write_out(f"{safe(one.id)}  {one.status}  to webhook {safe(one.webhook_id)}")
+    sent = client.alerts.test(alert_id)
+    lines = [f"{safe(one.id)}  {one.status}  to webhook {safe(one.webhook_id)}" for one in sent.deliveries]
+    return Output(sent, "\n".join(lines))
 
 
-@alerts.command(name="delete")
-def delete_alert(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(alerts, "delete", project=True)
+def delete_alert(client: Client, alert_id: AlertId, /) -> Output:
     """Delete an alert rule and its history."""
-    with connected(server, project=True) as client:
-        client.alerts.delete(alert_id)
-    print_result({"deleted": True, "id": alert_id}, f"{alert_id}  deleted", json=json)
+    client.alerts.delete(alert_id)
+    return one_line({"deleted": True, "id": alert_id}, f"{alert_id}  deleted")

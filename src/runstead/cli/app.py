@@ -1,6 +1,6 @@
 """The program's commands. Each group is imported when it is used, so that `runstead --help` is fast."""
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from runstead import __version__
 from runstead.cli.commands import COMMANDS, SUMMARY
@@ -11,6 +11,7 @@ app = App(
     help=SUMMARY,
     version=__version__,
     help_format="plaintext",
+    default_parameter=Parameter(negative=""),
     help_formatter=HelpText(),
     suppress_keyboard_interrupt=False,
 )

@@ -12,8 +12,8 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run
 from runstead.cli.shared.parsing import parse_time
-from runstead.cli.shared.render import Column, format_time
-from runstead.cli.shared.results import print_list
+from runstead.cli.shared.render import Column, time_column
+from runstead.cli.shared.results import listed
 from runstead.core.clock import to_ms
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from runstead.sdk.models.audit import AuditEntry
 
 _PAGE_ROWS: Final = 100
+_MEMBERS: Final = (
+    *("id", "at", "actor", "credential_id", "address", "request_id"),
+    *("action", "object", "change"),
+)
 Entry = dict[str, Any]
 
 
@@ -39,7 +43,7 @@ def audit(
     ] = None,
     limit: Annotated[int, Parameter(help="At most so many entries")] = 100,
     instance: Annotated[
-        bool, Parameter(negative="", help="Entries that belong to no project, read from the database")
+        bool, Parameter(help="Entries that belong to no project, read from the database")
     ] = False,
     database: Database = None,
     server: ServerOptions = NO_OPTIONS,
@@ -65,29 +69,19 @@ def audit(
             every = client.audit.iter(limit=min(limit, _PAGE_ROWS), **filters)
             found = [_members(entry) for entry in islice(every, limit)]
     columns: list[Column[Entry]] = [
-        Column("AT", lambda one: format_time(one["at"]), keep_whole=True),
+        time_column("AT", lambda one: one["at"]),
         Column("ACTION", lambda one: one["action"], keep_whole=True),
         Column("ACTOR", lambda one: one["actor"]["name"] or one["actor"]["id"] or one["actor"]["kind"]),
         Column("OBJECT", lambda one: f"{one['object']['kind']} {one['object']['id']}".strip()),
         Column("ADDRESS", lambda one: one["address"] or "", drop_rank=1),
         Column("REQUEST", lambda one: one["request_id"] or "", drop_rank=2),
     ]
-    print_list(found, columns, "entries", json=json)
+    listed(found, columns, "entries").show(json=json)
 
 
 def _members(entry: "AuditEntry") -> Entry:
-    change = entry.change
-    return {
-        "id": entry.id,
-        "at": entry.at,
-        "actor": {"kind": entry.actor.kind, "id": entry.actor.id, "name": entry.actor.name},
-        "credential_id": entry.credential_id,
-        "address": entry.address,
-        "request_id": entry.request_id,
-        "action": entry.action,
-        "object": {"kind": entry.object.kind, "id": entry.object.id},
-        "change": None if change is None else {"before": change.before, "after": change.after},
-    }
+    found = msgspec.to_builtins(entry, builtin_types=(datetime,))
+    return {name: found[name] for name in _MEMBERS}
 
 
 def _stored(database: str | None, project: str | None, limit: int, filters: dict[str, Any]) -> list[Entry]:

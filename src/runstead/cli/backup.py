@@ -8,8 +8,9 @@ from cyclopts.validators import Number
 
 from runstead.cli.encryption import described, members_of
 from runstead.cli.shared.options import AsJson, Database
-from runstead.cli.shared.output import fail, run, show, write_err, write_out
+from runstead.cli.shared.output import fail, run, write_err
 from runstead.cli.shared.progress_bar import steps_bar
+from runstead.cli.shared.results import Output
 from runstead.core.clock import iso
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def backup(
     *,
     database: Database = None,
     artifacts: ArtifactsUrl = None,
-    without_artifacts: Annotated[bool, Parameter(help="Back up no artifacts", negative="")] = False,
+    without_artifacts: Annotated[bool, Parameter(help="Back up no artifacts")] = False,
     keep: Annotated[
         int | None, Parameter(help="Then delete all but so many backups", validator=Number(gte=1))
     ] = None,
@@ -54,18 +55,16 @@ def backup(
         )
     manifest = saved.manifest
     lost = [each.run_id for each in manifest.missing if not each.deleted]
-    if json:
-        shown = _members(saved.name, manifest) | {"copied_artifacts": saved.copied, "deleted": saved.pruned}
-        show(shown, json=True)
-    else:
-        write_out(f"backup {saved.name}: {_contents(manifest)}")
-        if manifest.artifacts is not None:
-            write_out(f"{saved.copied:,} artifact content(s) were new")
-        if deleted := len(manifest.missing) - len(lost):
-            write_out(f"{deleted:,} artifact(s) were deleted during the backup")
-        if saved.pruned:
-            write_out(f"deleted {len(saved.pruned):,} older backup(s)")
-        write_out("the encryption key is not in the backup: keep it in another place")
+    lines = [f"backup {saved.name}: {_contents(manifest)}"]
+    if manifest.artifacts is not None:
+        lines.append(f"{saved.copied:,} artifact content(s) were new")
+    if deleted := len(manifest.missing) - len(lost):
+        lines.append(f"{deleted:,} artifact(s) were deleted during the backup")
+    if saved.pruned:
+        lines.append(f"deleted {len(saved.pruned):,} older backup(s)")
+    lines.append("the encryption key is not in the backup: keep it in another place")
+    value = _members(saved.name, manifest) | {"copied_artifacts": saved.copied, "deleted": saved.pruned}
+    Output(value, "\n".join(lines)).show(json=json)
     if lost:
         shown_ids = ", ".join(dict.fromkeys(lost[:5]))
         fail(
@@ -86,33 +85,21 @@ def restore(
     from runstead.server import backup as backups  # noqa: PLC0415
 
     with steps_bar("files") as advance:
-        done = run(
-            backups.restore(
-                place,
-                database,
-                advance,
-                write_err,
-                artifacts_url=artifacts,
-                name=backup,
-            )
+        done = run(backups.restore(place, database, advance, write_err, artifacts_url=artifacts, name=backup))
+    lines = [f"restored the backup {done.name}: {_contents(done.manifest)}"]
+    if done.artifacts is None:
+        lines.append("the backup was made without artifacts")
+    if missing := done.manifest.missing:
+        ids = ", ".join(dict.fromkeys(each.run_id for each in missing[:5]))
+        lines.append(
+            f"the backup lacks {len(missing):,} artifact(s) that its database names, of the runs {ids}"
         )
-    if json:
-        checked = {"checked": done.runs, "violations": done.violations, "secrets": members_of(done.secrets)}
-        show(_members(done.name, done.manifest) | checked, json=True)
-    else:
-        write_out(f"restored the backup {done.name}: {_contents(done.manifest)}")
-        if done.artifacts is None:
-            write_out("the backup was made without artifacts")
-        if missing := done.manifest.missing:
-            ids = ", ".join(dict.fromkeys(each.run_id for each in missing[:5]))
-            write_out(
-                f"the backup lacks {len(missing):,} artifact(s) that its database names, of the runs {ids}"
-            )
-        for violation in done.violations:
-            write_out(f"{violation.sentence} ({violation.rule}).")
-        write_out(f"{done.runs:,} runs checked, {len(done.violations):,} violation(s)")
-        if done.secrets:
-            write_out(f"secrets: {described(done.secrets)}")
+    lines += [f"{violation.sentence} ({violation.rule})." for violation in done.violations]
+    lines.append(f"{done.runs:,} runs checked, {len(done.violations):,} violation(s)")
+    if done.secrets:
+        lines.append(f"secrets: {described(done.secrets)}")
+    checked = {"checked": done.runs, "violations": done.violations, "secrets": members_of(done.secrets)}
+    Output(_members(done.name, done.manifest) | checked, "\n".join(lines)).show(json=json)
     if any(not each.readable for each in done.secrets):
         write_err(
             "the encryption key is not in the backup: before you start a server, put the key file beside the database"
@@ -128,20 +115,9 @@ def verify_backup(place: Place, /, *, backup: Name = None, json: AsJson = False)
 
     faults: list[str] = []
     with steps_bar("files") as advance:
-        name, manifest = run(
-            backups.verify(
-                place,
-                backup,
-                advance,
-                faults.append,
-            )
-        )
-    if json:
-        show(_members(name, manifest) | {"faults": faults}, json=True)
-    else:
-        write_out("\n".join([*faults, f"backup {name}: {_contents(manifest)}, {len(faults):,} fault(s)"]))
-    if faults:
-        sys.exit(1)
+        name, manifest = run(backups.verify(place, backup, advance, faults.append))
+    text = "\n".join([*faults, f"backup {name}: {_contents(manifest)}, {len(faults):,} fault(s)"])
+    Output(_members(name, manifest) | {"faults": faults}, text, exit_code=int(bool(faults))).show(json=json)
 
 
 def _contents(manifest: "Manifest") -> str:

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.shared.batch_progress import ended, progress_line
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import CANCELLED, FAILED, USAGE
 from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import json_list, json_object
-from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.render import (
+    Column,
+    Screen,
+    age_column,
+    details,
+    document,
+    format_time,
+    value,
+)
+from runstead.cli.shared.results import Output, listed, one_line
 from runstead.core.batches.batch import shown_status
 from runstead.core.batches.eta import Eta
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.batch import Batch, BatchProgress, CreatedBatch
 
 BatchId = Annotated[str, Parameter(help="The batch's id")]
@@ -26,59 +34,44 @@ BatchId = Annotated[str, Parameter(help="The batch's id")]
 batches = App(name="batches", help="Create batches of runs and follow their progress.")
 
 
-@batches.command(name="list")
-def list_batches(
-    *,
-    limit: Annotated[int, Parameter(help="Number of batches, at most 100")] = 50,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+@command(batches, "list", project=True)
+def list_batches(client: Client, *, limit: Annotated[int, "Number of batches, at most 100"] = 50) -> Output:
     """List a project's batches, newest first."""
-    with connected(server, project=True) as client:
-        found = client.batches.list(limit=limit).data
-    screen = Screen.of()
+    found = client.batches.list(limit=limit).data
     columns: list[Column[Batch]] = [
         Column("BATCH", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: shown_status(one.status, one.status_counts.failed), status=True),
         Column("ENDED", lambda one: f"{ended(one.status_counts)}/{one.total}", number=True),
         Column("FAILED", lambda one: str(one.status_counts.failed), drop_rank=2, number=True),
-        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=1, keep_whole=True),
+        age_column("CREATED", lambda one: one.created_at, drop_rank=1),
         Column("NAME", lambda one: one.name or "", drop_rank=3),
     ]
-    print_list(found, columns, "batches", json=json)
+    return listed(found, columns, "batches")
 
 
-@batches.command(name="get")
-def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(batches, "get", project=True)
+def get_batch(client: Client, batch_id: BatchId, /) -> Output:
     """Show one batch with its counts."""
-    with connected(server, project=True) as client:
-        one = client.batches.get(batch_id)
-    if json:
-        write_out(document(one))
-        return
+    one = client.batches.get(batch_id)
     counts = one.status_counts
     count_rows = [
         (state, str(getattr(counts, state))) for state in counts.__struct_fields__ if getattr(counts, state)
     ]
     after = one.on_complete
-    write_out(
-        details(
-            [
-                ("batch", one.id),
-                ("status", shown_status(one.status, counts.failed)),
-                ("name", one.name),
-                ("total", str(one.total)),
-                *count_rows,
-                ("created", format_time(one.created_at) or None),
-                ("completed", format_time(one.completed_at) or None),
-                ("cancel requested", format_time(one.cancel_requested_at) or None),
-                ("reason", one.cancel_reason),
-                ("then", None if after is None else f"{after.target} {after.run_id or ''}".rstrip()),
-                ("then config", None if after is None else value(after.config)),
-            ],
-            Screen.of(),
-        )
-    )
+    rows = [
+        ("batch", one.id),
+        ("status", shown_status(one.status, counts.failed)),
+        ("name", one.name),
+        ("total", str(one.total)),
+        *count_rows,
+        ("created", format_time(one.created_at) or None),
+        ("completed", format_time(one.completed_at) or None),
+        ("cancel requested", format_time(one.cancel_requested_at) or None),
+        ("reason", one.cancel_reason),
+        ("then", None if after is None else f"{after.target} {after.run_id or ''}".rstrip()),
+        ("then config", None if after is None else value(after.config)),
+    ]
+    return Output(one, details(rows, Screen.of()))
 
 
 @batches.command(name="watch")
@@ -92,7 +85,7 @@ def watch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
         sys.exit(_watch(client, batch_id, json=json))
 
 
-def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
+def _watch(client: Client, batch_id: str, *, json: bool) -> int:
     eta, last = Eta(), None
     try:
         for last in client.batches.follow(batch_id):
@@ -121,20 +114,18 @@ def _draw(progress: "BatchProgress", left_s: float | None, screen: "Screen") -> 
         write_out(f"\r\x1b[K{line}", end="", flush=True)
 
 
-@batches.command(name="cancel")
+@command(batches, "cancel", project=True)
 def cancel_batch(
+    client: Client,
     batch_id: BatchId,
     /,
     *,
-    reason: Annotated[str | None, Parameter(help="Recorded with the cancellation")] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    reason: Annotated[str | None, "Recorded with the cancellation"] = None,
+) -> Output:
     """Cancel a batch and all of its runs that have not ended."""
-    with connected(server, project=True) as client:
-        done = client.batches.cancel(batch_id, reason)
+    done = client.batches.cancel(batch_id, reason)
     how = done.batch.status if done.cancelled else f"nothing to cancel: it is {done.batch.status}"
-    print_result(done, f"{done.batch.id}  {how}", json=json)
+    return one_line(done, f"{done.batch.id}  {how}")
 
 
 @batches.command(name="retry")
@@ -142,9 +133,9 @@ def retry_batch(
     batch_id: BatchId,
     /,
     *,
-    cancelled: Annotated[bool, Parameter(help="Retry the cancelled runs too", negative="")] = False,
+    cancelled: Annotated[bool, Parameter(help="Retry the cancelled runs too")] = False,
     name: Annotated[str | None, Parameter(help="Name of the new batch; else the same name")] = None,
-    wait: Annotated[bool, Parameter(help="Follow it to its end", negative="")] = False,
+    wait: Annotated[bool, Parameter(help="Follow it to its end")] = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -191,7 +182,7 @@ def create_batch(
     ] = None,
     name: Annotated[str | None, Parameter(help="Name of the batch")] = None,
     then: Annotated[str | None, Parameter(help="Target of the follow-up run")] = None,
-    wait: Annotated[bool, Parameter(help="Follow it to its end", negative="")] = False,
+    wait: Annotated[bool, Parameter(help="Follow it to its end")] = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:

@@ -1,6 +1,8 @@
 """`runstead bench` and `runstead race`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,9 +14,20 @@ HERE = "http://127.0.0.1:8720"
 
 Urls = Annotated[
     list[str] | None,
-    Parameter(help="Server URL, may repeat for replicas; else http://127.0.0.1:8720", negative=""),
+    Parameter(help="Server URL, may repeat for replicas; else http://127.0.0.1:8720"),
 ]
 Key = Annotated[str, Parameter(env_var="RUNSTEAD_KEY", help="API key; else RUNSTEAD_KEY")]
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """End the program for a measurement that cannot be made."""
+    from runstead.bench import BenchError  # noqa: PLC0415
+
+    try:
+        yield
+    except (BenchError, RuntimeError) as error:
+        fail(str(error))
 
 
 def bench(
@@ -50,7 +63,7 @@ def bench(
     if rate is not None:
         _rate(url, key, project, rate, recover, seconds, processes, json=json)
         return
-    from runstead.bench import BenchError, BenchOptions, render_bench, run_bench  # noqa: PLC0415
+    from runstead.bench import BenchOptions, render_bench, run_bench  # noqa: PLC0415
     from runstead.server.engines import measure_updates  # noqa: PLC0415
     from runstead.server.settings import is_postgres  # noqa: PLC0415
 
@@ -66,11 +79,8 @@ def bench(
         processes=processes,
         floor_database=database,
     )
-    try:
-        report = run_bench(options, measure_updates)
-    except (BenchError, RuntimeError) as error:
-        fail(str(error))
-    write_out(render_bench(report, json=json), end="")
+    with _errors():
+        write_out(render_bench(run_bench(options, measure_updates), json=json), end="")
 
 
 def _rate(
@@ -84,7 +94,7 @@ def _rate(
     *,
     json: bool,
 ) -> None:
-    from runstead.bench import BenchError, RateOptions, render_rate, run_rate  # noqa: PLC0415
+    from runstead.bench import RateOptions, render_rate, run_rate  # noqa: PLC0415
 
     options = RateOptions(
         urls=tuple(url or [HERE]),
@@ -95,11 +105,8 @@ def _rate(
         seconds=seconds,
         processes=processes or 1,
     )
-    try:
-        report = run_rate(options)
-    except BenchError as error:
-        fail(str(error))
-    write_out(render_rate(report, json=json), end="")
+    with _errors():
+        write_out(render_rate(run_rate(options), json=json), end="")
 
 
 def race(
@@ -112,13 +119,11 @@ def race(
     json: AsJson = False,
 ) -> None:
     """Check that a deployment completes each run exactly once. Exit 1 with a report if it does not."""
-    from runstead.bench import BenchError, RaceOptions, render_race, run_race  # noqa: PLC0415
+    from runstead.bench import RaceOptions, render_race, run_race  # noqa: PLC0415
 
     options = RaceOptions(urls=tuple(url or [HERE]), key=key, project=project, runs=runs, callers=callers)
-    try:
+    with _errors():
         report = run_race(options)
-    except BenchError as error:
-        fail(str(error))
     write_out(render_race(report, json=json), end="")
     if not report.exactly_once:
         sys.exit(1)

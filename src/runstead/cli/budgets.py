@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson, RunId
+from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.options import RunId
 from runstead.cli.shared.render import Column
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runstead.sdk.models.budget import Amounts, Budget
 
 BudgetId = Annotated[str, Parameter(help="The budget's id")]
@@ -22,21 +20,19 @@ OnReached = Literal["pause", "fail", "cancel", "alert"]
 budgets = App(name="budgets", help="Budgets: what runs may spend, in money or tokens.")
 
 
-@budgets.command(name="list")
-def list_budgets(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(budgets, "list", project=True)
+def list_budgets(client: Client) -> Output:
     """List a project's budgets with what was spent of them."""
-    with connected(server, project=True) as client:
-        _print(client.budgets.list().data, json=json)
+    return _listed(client.budgets.list().data)
 
 
-@budgets.command(name="of")
-def budgets_of_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(budgets, "of")
+def budgets_of_run(client: Client, run_id: RunId, /) -> Output:
     """List the budgets that count a run, with what was spent of them."""
-    with connected(server) as client:
-        _print(client.budgets.of_run(run_id).data, json=json)
+    return _listed(client.budgets.of_run(run_id).data)
 
 
-def _print(found: "Sequence[Budget]", *, json: bool) -> None:
+def _listed(found: "list[Budget]") -> Output:
     columns: list[Column[Budget]] = [
         Column("BUDGET", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -56,7 +52,7 @@ def _print(found: "Sequence[Budget]", *, json: bool) -> None:
         ),
         Column("THEN", lambda one: one.on_reached, drop_rank=2),
     ]
-    print_list(list(found), columns, "budgets", json=json)
+    return listed(found, columns, "budgets")
 
 
 def _status(one: "Budget") -> str:
@@ -73,90 +69,74 @@ def _amounts(amounts: "Amounts", limit: "Amounts | None" = None) -> str:
     return ", ".join(parts)
 
 
-@budgets.command(name="create")
+@command(budgets, "create", project=True)
 def create_budget(
-    scope: Annotated[Scope, Parameter(help="What the budget counts")],
-    value: Annotated[
-        str | None, Parameter(help="A target, the id of a key or schedule, or name:value of a label")
-    ] = None,
+    client: Client,
+    scope: Annotated[Scope, "What the budget counts"],
+    value: Annotated[str | None, "A target, the id of a key or schedule, or name:value of a label"] = None,
     /,
     *,
-    period: Annotated[Period, Parameter(help="Days and months are in UTC")] = "day",
-    cost: Annotated[str | None, Parameter(help="In the currency of the prices, such as 25.00")] = None,
-    tokens: Annotated[int | None, Parameter(help="Input and output tokens")] = None,
-    then: Annotated[OnReached, Parameter(help="What happens to runs when it is reached")] = "pause",
-    alert_at: Annotated[int | None, Parameter(help="Percent at which webhooks are notified, else 80")] = None,
-    name: Annotated[str | None, Parameter(help="A name for people")] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    period: Annotated[Period, "Days and months are in UTC"] = "day",
+    cost: Annotated[str | None, "In the currency of the prices, such as 25.00"] = None,
+    tokens: Annotated[int | None, "Input and output tokens"] = None,
+    then: Annotated[OnReached, "What happens to runs when it is reached"] = "pause",
+    alert_at: Annotated[int | None, "Percent at which webhooks are notified, else 80"] = None,
+    name: Annotated[str | None, "A name for people"] = None,
+) -> Output:
     """Create a budget and print its id."""
-    with connected(server, project=True) as client:
-        made = client.budgets.create(
-            scope,
-            value,
-            period=period,
-            on_reached=then,
-            cost=cost,
-            tokens=tokens,
-            alert_at_percent=alert_at,
-            name=name,
-        ).budget
-    print_result(made, made.id, json=json)
+    made = client.budgets.create(
+        scope,
+        value,
+        period=period,
+        on_reached=then,
+        cost=cost,
+        tokens=tokens,
+        alert_at_percent=alert_at,
+        name=name,
+    ).budget
+    return one_line(made, made.id)
 
 
-@budgets.command(name="update")
+@command(budgets, "update", project=True)
 def update_budget(
+    client: Client,
     budget_id: BudgetId,
     /,
     *,
-    cost: Annotated[str | None, Parameter(help="The new limit, with --tokens if it has both")] = None,
-    tokens: Annotated[int | None, Parameter(help="The new limit of tokens")] = None,
-    then: Annotated[OnReached | None, Parameter(help="What happens to runs when it is reached")] = None,
-    alert_at: Annotated[int | None, Parameter(help="Percent at which webhooks are notified")] = None,
-    name: Annotated[str | None, Parameter(help="A name for people")] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    cost: Annotated[str | None, "The new limit, with --tokens if it has both"] = None,
+    tokens: Annotated[int | None, "The new limit of tokens"] = None,
+    then: Annotated[OnReached | None, "What happens to runs when it is reached"] = None,
+    alert_at: Annotated[int | None, "Percent at which webhooks are notified"] = None,
+    name: Annotated[str | None, "A name for people"] = None,
+) -> Output:
     """Change a budget. Runs that wait for it continue if the new limit is not reached."""
-    with connected(server, project=True) as client:
-        changed = client.budgets.update(
-            budget_id, cost=cost, tokens=tokens, on_reached=then, alert_at_percent=alert_at, name=name
-        ).budget
-    _print([changed], json=json)
+    changed = client.budgets.update(
+        budget_id, cost=cost, tokens=tokens, on_reached=then, alert_at_percent=alert_at, name=name
+    ).budget
+    return _listed([changed])
 
 
-@budgets.command(name="delete")
-def delete_budget(
-    budget_id: BudgetId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
-) -> None:
+@command(budgets, "delete", project=True)
+def delete_budget(client: Client, budget_id: BudgetId, /) -> Output:
     """Delete a budget. Runs that wait for it continue."""
-    with connected(server, project=True) as client:
-        client.budgets.delete(budget_id)
-    print_result({"deleted": True, "id": budget_id}, f"{budget_id}  deleted", json=json)
+    client.budgets.delete(budget_id)
+    return one_line({"deleted": True, "id": budget_id}, f"{budget_id}  deleted")
 
 
-@budgets.command(name="approve")
+@command(budgets, "approve")
 def approve(
+    client: Client,
     run_id: RunId,
     /,
     *,
-    raise_cost: Annotated[str | None, Parameter(help="Raise the limit of this period by this cost")] = None,
-    raise_tokens: Annotated[
-        int | None, Parameter(help="Raise the limit of this period by these tokens")
-    ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    raise_cost: Annotated[str | None, "Raise the limit of this period by this cost"] = None,
+    raise_tokens: Annotated[int | None, "Raise the limit of this period by these tokens"] = None,
+) -> Output:
     """Let a run continue that a budget stopped. With --raise-… all runs that wait for the budget continue."""
-    with connected(server) as client:
-        done = client.budgets.approve(run_id, cost=raise_cost, tokens=raise_tokens)
-    print_result(done, "approved", json=json)
+    return one_line(client.budgets.approve(run_id, cost=raise_cost, tokens=raise_tokens), "approved")
 
 
-@budgets.command(name="stop")
-def stop(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(budgets, "stop")
+def stop(client: Client, run_id: RunId, /) -> Output:
     """End a run that a budget stopped. It fails with BUDGET_REACHED."""
-    with connected(server) as client:
-        done = client.budgets.stop(run_id)
-    print_result(done, "stopped", json=json)
+    return one_line(client.budgets.stop(run_id), "stopped")

@@ -5,9 +5,9 @@ from cyclopts import App
 from runstead.cli.shared import profiles
 from runstead.cli.shared.connection import NO_OPTIONS, Destination, ServerOptions, resolve, shown_url
 from runstead.cli.shared.options import AsJson
-from runstead.cli.shared.output import fail, show, write_out
+from runstead.cli.shared.output import fail
 from runstead.cli.shared.render import Screen, details
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.results import Output, one_line
 
 config = App(name="config", help="Show the config file and the effective connection.")
 
@@ -16,7 +16,7 @@ config = App(name="config", help="Show the config file and the effective connect
 def config_path(*, json: AsJson = False) -> None:
     """Print the path of the config file."""
     where = profiles.path()
-    print_result({"path": str(where), "exists": where.exists()}, str(where), json=json)
+    one_line({"path": str(where), "exists": where.exists()}, str(where)).show(json=json)
 
 
 @config.command(name="show")
@@ -27,9 +27,6 @@ def show_config(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
         file = profiles.read()
     except profiles.ProfileError as error:
         fail(str(error))
-    if json:
-        show(_facts(destination) | {"path": str(file.path), "profiles": sorted(file.profiles)}, json=True)
-        return
     settings = [
         (name, f"{facts['value']} ({facts['source']})" if facts["value"] else None)
         for name, facts in _facts(destination).items()
@@ -37,9 +34,9 @@ def show_config(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
     ]
     key = f"set ({destination.key.source})" if destination.key.value else "not set"
     more = [("key", key), ("file", f"{file.path}{'' if file.exists else ' (does not exist)'}")]
-    write_out(
-        details([*settings, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of())
-    )
+    text = details([*settings, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of())
+    value = _facts(destination) | {"path": str(file.path), "profiles": sorted(file.profiles)}
+    Output(value, text).show(json=json)
 
 
 def _facts(destination: Destination) -> dict[str, dict[str, object]]:

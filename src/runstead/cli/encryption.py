@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.shared.options import AsJson, Database
-from runstead.cli.shared.output import fail, run, show, write_err, write_out
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.output import fail, run, write_err
+from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
     from runstead.core.secret import SecretCount
@@ -29,14 +29,14 @@ def create_encryption_key(
 
     if out is None:
         key = new_key()
-        print_result({"key": key, "key_id": key_id(key.encode())}, key, json=json)
+        one_line({"key": key, "key_id": key_id(key.encode())}, key).show(json=json)
         return
     try:
         added = add_key(out)
     except (ValueError, OSError) as error:
         fail(str(error))
     line = f"put the new key {added} first in {out}"
-    print_result({"file": str(out), "key_id": added}, line, json=json)
+    one_line({"file": str(out), "key_id": added}, line).show(json=json)
 
 
 @encryption.command(name="rotate")
@@ -45,10 +45,8 @@ def rotate_encryption(*, database: Database = None, json: AsJson = False) -> Non
     from runstead.server import administration  # noqa: PLC0415
 
     changed, secrets = run(administration.rotate_encryption(database, write_err))
-    if json:
-        show({"encrypted": changed, "secrets": members_of(secrets)}, json=True)
-    else:
-        write_out(f"encrypted {changed:,} secret(s)\nsecrets: {described(secrets)}")
+    value = {"encrypted": changed, "secrets": members_of(secrets)}
+    Output(value, f"encrypted {changed:,} secret(s)\nsecrets: {described(secrets)}").show(json=json)
 
 
 def members_of(secrets: Sequence["SecretCount"]) -> list[dict[str, Any]]:

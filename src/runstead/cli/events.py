@@ -2,37 +2,31 @@
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson, JsonOrText
+from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.options import JsonOrText
 from runstead.cli.shared.parsing import json_or_text, parse_time
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.results import Output, one_line
 
 events = App(name="events", help="Events of a project's bus, which resume and start runs.")
 
 
-@events.command(name="publish")
+@command(events, "publish", project=True)
 def publish_event(
-    name: Annotated[str, Parameter(help="The name that runs wait for and triggers have")],
+    client: Client,
+    name: Annotated[str, "The name that runs wait for and triggers have"],
     data: JsonOrText = None,
     /,
     *,
-    id: Annotated[  # noqa: A002 - the member's name
-        str | None, Parameter(help="Publish it once: a repeat with this id within a day publishes nothing")
-    ] = None,
-    occurred_at: Annotated[
-        str | None, Parameter(help="When it happened: a time, or 10m for 10 minutes ago")
-    ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    id: Annotated[str | None, "Publish it once: a repeat with this id within a day publishes nothing"] = None,  # noqa: A002 - the member's name
+    occurred_at: Annotated[str | None, "When it happened: a time, or 10m for 10 minutes ago"] = None,
+) -> Output:
     """Publish an event to the runs that wait for it, and to triggers that start runs."""
     value = json_or_text(data)
     happened = parse_time("--occurred-at", occurred_at)
-    with connected(server, project=True) as client:
-        done = client.events.publish(name, value, id=id, occurred_at=happened)
+    done = client.events.publish(name, value, id=id, occurred_at=happened)
     more = ", others follow" if done.pending else ""
     before = "published before: " if done.duplicate else ""
     line = f"{done.event_id}  {before}resumed {done.resumed}, started {done.started}{more}"
-    print_result(done, line, json=json)
+    return one_line(done, line)

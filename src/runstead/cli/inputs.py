@@ -6,25 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, RunId
-from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import json_object, name_value_pairs
 from runstead.cli.shared.render import (
     Column,
     Screen,
+    age_column,
     details,
-    document,
-    format_age,
     format_time,
     table,
     value,
 )
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.input_request import InputRequest
     from runstead.sdk.models.run import Run
 
@@ -54,20 +53,19 @@ def list_inputs(
             else client.input_requests.iter(conversation, status=status, limit=100)
         )
         found = list(islice(asked, max(limit, 0)))
-    screen = Screen.of()
     columns: list[Column[InputRequest]] = [
         Column("RUN", lambda one: one.run_id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("TITLE", lambda one: one.title),
         Column("FIELDS", lambda one: ",".join(str(field.get("name")) for field in one.fields), drop_rank=2),
-        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=1, keep_whole=True),
-        Column("EXPIRES", lambda one: format_age(one.expires_at, screen), drop_rank=3, keep_whole=True),
+        age_column("CREATED", lambda one: one.created_at, drop_rank=1),
+        age_column("EXPIRES", lambda one: one.expires_at, drop_rank=3),
         Column("FOR", lambda one: one.requested_responder_type, drop_rank=4),
     ]
-    print_list(found, columns, "forms", json=json)
+    listed(found, columns, "forms").show(json=json)
 
 
-def _open_requests(client: "Client") -> "Iterator[InputRequest]":
+def _open_requests(client: Client) -> "Iterator[InputRequest]":
     for run in client.runs.iter(status=["waiting"], limit=100, fields=["waiting_reason", "conversation_id"]):
         if run.waiting_reason == "input":
             found = _open_request(client, run)
@@ -75,14 +73,14 @@ def _open_requests(client: "Client") -> "Iterator[InputRequest]":
                 yield found
 
 
-def _open_request(client: "Client", run: "Run") -> "InputRequest | None":
+def _open_request(client: Client, run: "Run") -> "InputRequest | None":
     if run.conversation_id is None:
         return None
     asked = client.input_requests.iter(run.conversation_id, status="open", limit=100)
     return next((one for one in asked if one.run_id == run.run_id), None)
 
 
-def _find(client: "Client", run_id: str) -> "InputRequest":
+def _find(client: Client, run_id: str) -> "InputRequest":
     """The form that a run waits for."""
     run = client.runs.get(run_id)
     found = _open_request(client, run)
@@ -92,14 +90,10 @@ def _find(client: "Client", run_id: str) -> "InputRequest":
     return found
 
 
-@inputs.command(name="get")
-def get_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(inputs, "get")
+def get_input(client: Client, run_id: RunId, /) -> Output:
     """Show the form that a run waits for."""
-    with connected(server) as client:
-        one = _find(client, run_id)
-    if json:
-        write_out(document(one))
-        return
+    one = _find(client, run_id)
     rows = [
         ("run", one.run_id),
         ("title", one.title),
@@ -119,9 +113,7 @@ def get_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
         Column("SECRET", lambda field: "yes" if field.get("secret") else "no", drop_rank=4),
     ]
     screen = Screen.of()
-    write_out(details(rows, screen))
-    write_out("")
-    write_out(table(columns, one.fields, screen))
+    return Output(one, f"{details(rows, screen)}\n\n{table(columns, one.fields, screen)}")
 
 
 def _secrets(one: "InputRequest") -> str | None:
@@ -139,8 +131,9 @@ def _choices(field: dict[str, Any]) -> str:
     return ",".join(str(option.get("value")) for option in field.get("options") or ())
 
 
-@inputs.command(name="answer")
+@command(inputs, "answer")
 def answer_input(
+    client: Client,
     run_id: RunId,
     values: Annotated[
         list[str] | None, Parameter(help="field=value; may repeat", allow_leading_hyphen=True)
@@ -151,20 +144,17 @@ def answer_input(
         str | None,
         Parameter(allow_leading_hyphen=True, help="The values as a JSON object, @file or - for stdin"),
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Fill in the form that a run waits for. The run continues."""
     base = {} if values_json is None else json_object("--values-json", values_json)
     values_by_name = name_value_pairs("an answer", values or [])
     if not base and not values_by_name and values_json is None:
         fail("name the values: field=value, or --values-json", USAGE)
-    with connected(server) as client:
-        one = _find(client, run_id)
-        kinds = {field["name"]: field["type"] for field in one.fields}
-        filled = base | {name: _read(name, text, kinds.get(name)) for name, text in values_by_name.items()}
-        done = client.input_requests.respond(one.conversation_id, one.id, filled)
-    print_result(done, f"{done.run_id}  {done.status}", json=json)
+    one = _find(client, run_id)
+    kinds = {field["name"]: field["type"] for field in one.fields}
+    filled = base | {name: _read(name, text, kinds.get(name)) for name, text in values_by_name.items()}
+    done = client.input_requests.respond(one.conversation_id, one.id, filled)
+    return one_line(done, f"{done.run_id}  {done.status}")
 
 
 def _read(name: str, text: str, kind: str | None) -> str | bool:
@@ -176,10 +166,9 @@ def _read(name: str, text: str, kind: str | None) -> str | bool:
     return text == "true"
 
 
-@inputs.command(name="cancel")
-def cancel_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(inputs, "cancel")
+def cancel_input(client: Client, run_id: RunId, /) -> Output:
     """Cancel the form that a run waits for. The run continues and gets an error as the result."""
-    with connected(server) as client:
-        one = _find(client, run_id)
-        done = client.input_requests.cancel(one.conversation_id, one.id)
-    print_result(done, f"{done.run_id}  {done.status}", json=json)
+    one = _find(client, run_id)
+    done = client.input_requests.cancel(one.conversation_id, one.id)
+    return one_line(done, f"{done.run_id}  {done.status}")

@@ -10,10 +10,10 @@ from runstead.cli.encryption import encryption
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Database
-from runstead.cli.shared.output import fail, run, show, write_err, write_out
+from runstead.cli.shared.output import fail, run, write_err, write_out
 from runstead.cli.shared.parsing import parse_time
-from runstead.cli.shared.render import Column, Screen, format_age, format_time
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.render import Column, age_column, time_column
+from runstead.cli.shared.results import Output, listed, one_line
 from runstead.core.identity.project import new_key
 
 if TYPE_CHECKING:
@@ -33,20 +33,17 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
         from runstead.server import administration  # noqa: PLC0415
 
         found = [_stored_members(one) for one in run(administration.keys(database, _project(server)))]
-    screen = Screen.of()
     columns: list[Column[dict[str, Any]]] = [
         Column("KEY", lambda one: one["id"] or "", keep_whole=True),
         Column("STATUS", _status, status=True),
         Column("PREFIX", lambda one: one["prefix"], drop_rank=1, keep_whole=True),
         Column("SCOPES", lambda one: ",".join(one["scopes"]), drop_rank=3),
-        Column(
-            "LAST USED", lambda one: format_age(one["last_used_at"], screen), drop_rank=2, keep_whole=True
-        ),
-        Column("EXPIRES", lambda one: format_time(one["expires_at"]), drop_rank=4, keep_whole=True),
+        age_column("LAST USED", lambda one: one["last_used_at"], drop_rank=2),
+        time_column("EXPIRES", lambda one: one["expires_at"], drop_rank=4),
         Column("QUOTAS", _quotas, drop_rank=6, keep_whole=True),
         Column("NAME", lambda one: one["name"] or "", drop_rank=5),
     ]
-    print_list(found, columns, "keys", json=json)
+    listed(found, columns, "keys").show(json=json)
 
 
 def _status(one: dict[str, Any]) -> str:
@@ -101,8 +98,7 @@ def create_key(
     scope: Annotated[
         list[str] | None,
         Parameter(
-            help="runs:read, runs:write, workers, audit:read, admin or system; may repeat. Else the first three",
-            negative="",
+            help="runs:read, runs:write, workers, audit:read, admin or system; may repeat. Else the first three"
         ),
     ] = None,
     name: Annotated[str | None, Parameter(help="Name of the key")] = None,
@@ -142,7 +138,7 @@ def create_key(
         )
         facts = _stored_members(kept)
     shown = ("prefix", "id", "project_id", "scopes", "name", "expires_at")
-    print_result({"key": secret} | {member: facts[member] for member in shown}, secret or "", json=json)
+    one_line({"key": secret} | {member: facts[member] for member in shown}, secret or "").show(json=json)
 
 
 @keys.command(name="quota")
@@ -170,7 +166,7 @@ def change_key(
         quotas[name] = None if number == "none" else int(number)
     with connected(server, project=True) as client:
         facts = _members(client.api_keys.update(key_id, quotas))
-    print_result(facts, f"{facts['id'] or key_id}  {_quotas(facts) or 'no quotas'}", json=json)
+    one_line(facts, f"{facts['id'] or key_id}  {_quotas(facts) or 'no quotas'}").show(json=json)
 
 
 @keys.command(name="generate")
@@ -196,14 +192,14 @@ def revoke_key(
         from runstead.server import administration  # noqa: PLC0415
 
         facts = _stored_members(run(administration.revoke_key(database, _project(server), key_id)))
-    print_result(facts, f"{facts['id'] or key_id}  revoked", json=json)
+    one_line(facts, f"{facts['id'] or key_id}  revoked").show(json=json)
 
 
 @keys.command(name="signing")
 def signing_keys(
     *,
     out: Annotated[Path | None, Parameter(help="Add a new pair of private keys to this file instead")] = None,
-    rotate: Annotated[bool, Parameter(negative="", help="Add a new pair to the store first")] = False,
+    rotate: Annotated[bool, Parameter(help="Add a new pair to the store first")] = False,
     database: Database = None,
     json: AsJson = False,
 ) -> None:
@@ -215,18 +211,14 @@ def signing_keys(
             write_file(out)
         except (ValueError, OSError) as error:
             fail(str(error))
-        if json:
-            show({"file": str(out)}, json=True)
-        else:
-            write_out(
-                f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
-            )
+        text = (
+            f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
+        )
+        Output({"file": str(out)}, text).show(json=json)
         return
     from runstead.server import administration  # noqa: PLC0415
 
     found = run(administration.signing_keys(database, rotate=rotate, note=write_err))
-    if json:
-        show(found, json=True)
-    else:
-        write_out(f"# CHANNEL_DISPATCH_SIGNING_PUBLIC_KEY: signs calls\n{found['control_plane']}", end="")
-        write_out(f"# OAUTH_PUBLIC_KEY: signs tokens\n{found['tokens']}", end="")
+    text = f"# CHANNEL_DISPATCH_SIGNING_PUBLIC_KEY: signs calls\n{found['control_plane']}"
+    text += f"# OAUTH_PUBLIC_KEY: signs tokens\n{found['tokens'].rstrip()}"
+    Output(found, text).show(json=json)

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.render import Column, format_duration
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.project import ConcurrencyLimit, Rate
@@ -23,11 +22,10 @@ Target = Annotated[str, Parameter(help="Target such as task:sum, or `project` fo
 limits = App(name="limits", help="Concurrency limits of running runs.")
 
 
-@limits.command(name="list")
-def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(limits, "list", project=True)
+def list_limits(client: Client) -> Output:
     """List a project's concurrency limits and the numbers of running runs."""
-    with connected(server, project=True) as client:
-        found = client.limits.get().limits
+    found = client.limits.get().limits
     columns: list[Column[ConcurrencyLimit]] = [
         Column("TARGET", lambda one: one.target or PROJECT),
         Column("RUNNING", lambda one: str(one.running), number=True),
@@ -36,29 +34,24 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
         Column("RATE", lambda one: "" if one.rate is None else _rate(one.rate)),
         Column("LEFT", lambda one: _number(one.rate_left), number=True),
     ]
-    print_list(found, columns, "limits", json=json)
+    return listed(found, columns, "limits")
 
 
-@limits.command(name="set")
+@command(limits, "set", project=True)
 def set_limit(
+    client: Client,
     target: Target,
-    most: Annotated[int | None, Parameter(help="0 to 10,000; 0 stops new runs from starting")] = None,
+    most: Annotated[int | None, "0 to 10,000; 0 stops new runs from starting"] = None,
     /,
     *,
-    per_key: Annotated[
-        int | None, Parameter(help="The maximum of each concurrency key of the target")
-    ] = None,
-    rate: Annotated[str | None, Parameter(help="How many runs may start in a time, such as 100/1m")] = None,
-    rate_per_key: Annotated[
-        bool, Parameter(help="With --rate: of each concurrency key of the target", negative="")
-    ] = False,
+    per_key: Annotated[int | None, "The maximum of each concurrency key of the target"] = None,
+    rate: Annotated[str | None, "How many runs may start in a time, such as 100/1m"] = None,
+    rate_per_key: Annotated[bool, "With --rate: of each concurrency key of the target"] = False,
     rate_unit: Annotated[
         Literal["runs", "tokens"] | None,
-        Parameter(help="With --rate: what it counts, runs or the tokens of models that they use"),
+        "With --rate: what it counts, runs or the tokens of models that they use",
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Set how many runs of a target, or of each of its keys, may run, or start in a time, or how many tokens of models they
     may use. Running runs continue.
     """
@@ -71,31 +64,29 @@ def set_limit(
     wanted = None
     if rate is not None:
         wanted = _parse_rate(rate) | {"per_key": rate_per_key, "unit": rate_unit or "runs"}
-    with connected(server, project=True) as client:
-        known = {one.target: one for one in client.limits.get().limits}.get(name)
-        if known is not None:
-            most = known.max_running if most is None else most
-            per_key = known.max_running_per_key if per_key is None else per_key
-            wanted = msgspec.to_builtins(known.rate) if wanted is None else wanted
-        found = client.limits.set(name, max_running=most, max_running_per_key=per_key, rate=wanted).limits
+    known = {one.target: one for one in client.limits.get().limits}.get(name)
+    if known is not None:
+        most = known.max_running if most is None else most
+        per_key = known.max_running_per_key if per_key is None else per_key
+        wanted = msgspec.to_builtins(known.rate) if wanted is None else wanted
+    found = client.limits.set(name, max_running=most, max_running_per_key=per_key, rate=wanted).limits
     (one,) = (one for one in found if one.target == name)
     bounds = [] if one.max_running is None else [f"{one.max_running} at most"]
     bounds += [] if one.max_running_per_key is None else [f"{one.max_running_per_key} of a key"]
     bounds += [] if one.rate is None else [_rate(one.rate)]
-    print_result(one, f"{target}  {', '.join(bounds)}, {one.running} running", json=json)
+    return one_line(one, f"{target}  {', '.join(bounds)}, {one.running} running")
 
 
-@limits.command(name="delete")
-def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(limits, "delete", project=True)
+def delete_limit(client: Client, target: Target, /) -> Output:
     """Delete a limit."""
     name = _name(target)
-    with connected(server, project=True) as client:
-        known = {one.target for one in client.limits.get().limits}
-        if name not in known:
-            names = ", ".join(sorted(one or PROJECT for one in known)) or "none"
-            fail(f"there is no limit on {target}; there are limits on: {names}")
-        client.limits.set(name)
-    print_result({"deleted": True, "target": name}, f"{target}  deleted", json=json)
+    known = {one.target for one in client.limits.get().limits}
+    if name not in known:
+        names = ", ".join(sorted(one or PROJECT for one in known)) or "none"
+        fail(f"there is no limit on {target}; there are limits on: {names}")
+    client.limits.set(name)
+    return one_line({"deleted": True, "target": name}, f"{target}  deleted")
 
 
 def _name(target: str) -> str | None:

@@ -12,9 +12,7 @@ def open_page(
     run_id: Annotated[str | None, Parameter(help="The run; else the dashboard's first page")] = None,
     /,
     *,
-    only_print: Annotated[
-        bool, Parameter(name="--print", help="Only print the address", negative="")
-    ] = False,
+    only_print: Annotated[bool, Parameter(name="--print", help="Only print the address")] = False,
     server: ServerOptions = NO_OPTIONS,
 ) -> None:
     """Open a run's page in the browser and print its address. In a pipe it is only printed."""

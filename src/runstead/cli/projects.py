@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
 from runstead.cli.shared.options import AsJson, Database
-from runstead.cli.shared.output import fail, run, show, write_err
+from runstead.cli.shared.output import fail, run, write_err
 from runstead.cli.shared.render import Column
-from runstead.cli.shared.results import print_list
+from runstead.cli.shared.results import Output, facts, listed
 
 projects = App(name="projects", help="Projects of a store or of a server.")
 
@@ -28,38 +29,42 @@ def create_project(
         from runstead.server import administration  # noqa: PLC0415
 
         project = run(administration.create_project(database, slug, name))
-        show({"id": project.id, "slug": project.slug, "name": project.name}, json=json)
+        facts({"id": project.id, "slug": project.slug, "name": project.name}).show(json=json)
         return
     with connected(server) as client:
         made = client.projects.create(slug, name=name)
-    facts = {"id": made.id, "slug": made.slug, "name": made.name}
+    members = {"id": made.id, "slug": made.slug, "name": made.name}
     if made.api_key is not None:
-        facts["api_key"] = made.api_key
+        members["api_key"] = made.api_key
         if not json:
             write_err("runstead: its admin key is shown only now")
-    show(facts, json=json)
+    facts(members).show(json=json)
 
 
-@projects.command(name="set")
+@command(projects, "set")
 def set_project(
-    project: Annotated[str, Parameter(help="Id or slug of the project")],
+    client: Client,
+    project: Annotated[str, "Id or slug of the project"],
     *,
     require_attempt: Annotated[
-        bool | None, Parameter(help="Whether workers must prove their attempt with every write")
+        bool | None,
+        Parameter(
+            help="Whether workers must prove their attempt with every write", negative="--no-require-attempt"
+        ),
     ] = None,
     search_values: Annotated[
-        bool | None, Parameter(help="Whether searches read the inputs and outputs of new runs")
+        bool | None,
+        Parameter(
+            help="Whether searches read the inputs and outputs of new runs", negative="--no-search-values"
+        ),
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Change a project's settings, and print them."""
-    with connected(server) as client:
-        changed = client.projects.update(
-            require_attempt=require_attempt, search_values=search_values, project=project
-        )
+    changed = client.projects.update(
+        require_attempt=require_attempt, search_values=search_values, project=project
+    )
     settings = {"require_attempt": changed.require_attempt, "search_values": changed.search_values}
-    show({"id": changed.id, "slug": changed.slug, **settings}, json=json)
+    return facts({"id": changed.id, "slug": changed.slug, **settings})
 
 
 @projects.command(name="list")
@@ -80,33 +85,29 @@ def list_projects(
         Column("SLUG", lambda one: one["slug"], keep_whole=True),
         Column("NAME", lambda one: one["name"], drop_rank=2),
     ]
-    print_list(shown, columns, "projects", json=json)
+    listed(shown, columns, "projects").show(json=json)
 
 
-@projects.command(name="quota")
+@command(projects, "quota", project=True)
 def show_quota(
+    client: Client,
     changes: Annotated[
-        tuple[str, ...] | None,
-        Parameter(help="Changes: name=number, or name=default for the default of the instance"),
+        tuple[str, ...] | None, "Changes: name=number, or name=default for the default of the instance"
     ] = None,
     /,
-    *,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Show the quotas of a project, or change them. Changes need a key with the scope system."""
-    with connected(server, project=True) as client:
-        found = client.quotas.get().data
-        if changes:
-            own = {one.name: one.own for one in found}
-            found = client.quotas.put(own | dict(_quota_change(text, own) for text in changes)).data
+    found = client.quotas.get().data
+    if changes:
+        own = {one.name: one.own for one in found}
+        found = client.quotas.put(own | dict(_quota_change(text, own) for text in changes)).data
     columns: list[Column[Any]] = [
         Column("QUOTA", lambda one: one.name),
         Column("LIMIT", lambda one: "none" if one.limit is None else f"{one.limit:,}", number=True),
         Column("USED", lambda one: "" if one.used is None else f"{one.used:,}", number=True),
         Column("SET FOR", lambda one: "instance" if one.own is None else "project"),
     ]
-    print_list(found, columns, "quotas", json=json)
+    return listed(found, columns, "quotas")
 
 
 def _quota_change(text: str, known: Container[str]) -> tuple[str, int | None]:

@@ -5,30 +5,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson, RunId
+from runstead.cli.shared.options import RunId
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import Column, format_size, safe
-from runstead.cli.shared.results import print_list
-
-if TYPE_CHECKING:
-    from runstead.sdk import Client
+from runstead.cli.shared.results import Output, listed
 
 _CHUNK_BYTES: Final = 8 * 1024 * 1024
 
 artifacts = App(name="artifacts", help="List and download artifacts.")
 
 
-@artifacts.default
-@artifacts.command(name="list")
-def list_artifacts(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(artifacts, "list", default=True)
+def list_artifacts(client: Client, run_id: RunId, /) -> Output:
     """List the artifacts of a run."""
-    with connected(server) as client:
-        found = client.runs.get(run_id).artifacts
+    found = client.runs.get(run_id).artifacts
 
     def size(one: dict[str, Any]) -> str:
         return format_size(one["size"]) if isinstance(one.get("size"), int) else ""
@@ -40,7 +36,7 @@ def list_artifacts(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json
         Column("SHA256", lambda one: str(one.get("sha256") or ""), drop_rank=3),
         Column("URI", lambda one: str(one.get("uri") or ""), drop_rank=2),
     ]
-    print_list(found, columns, "artifacts", json=json)
+    return listed(found, columns, "artifacts")
 
 
 @artifacts.command(name="get")
@@ -53,7 +49,7 @@ def get_artifact(
         str | None,
         Parameter(allow_leading_hyphen=True, help="File to write; - for stdout; else the artifact's name"),
     ] = None,
-    force: Annotated[bool, Parameter(help="Replace an existing file", negative="")] = False,
+    force: Annotated[bool, Parameter(help="Replace an existing file")] = False,
     server: ServerOptions = NO_OPTIONS,
 ) -> None:
     """Download an artifact to a file, and compare its SHA-256."""
@@ -89,7 +85,7 @@ def get_artifact(
     write_out(f"{safe(str(path))}  {format_size(found[0]['size'])}")
 
 
-def _chunks(client: "Client", run_id: str, name: str, size: int) -> Iterator[bytes]:
+def _chunks(client: Client, run_id: str, name: str, size: int) -> Iterator[bytes]:
     for start in range(0, size, _CHUNK_BYTES):
         yield client.artifacts.read(run_id, name, start=start, end=min(start + _CHUNK_BYTES, size))
 

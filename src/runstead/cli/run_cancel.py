@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from runstead.cli.run_group import runs
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, describe
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Yes
@@ -20,19 +21,16 @@ ActiveStatus = Literal["pending", "running", "waiting"]
 _ACTIVE: tuple[ActiveStatus, ...] = ("pending", "running", "waiting")
 
 
+@runs.command(name="cancel")
 def cancel_runs(
-    run_ids: Annotated[list[str] | None, Parameter(help="Ids of runs", negative="")] = None,
+    run_ids: Annotated[list[str] | None, Parameter(help="Ids of runs")] = None,
     /,
     *,
     status: Annotated[
-        list[ActiveStatus] | None, Parameter(help="Instead of ids: all runs in it; may repeat", negative="")
+        list[ActiveStatus] | None, Parameter(help="Instead of ids: all runs in it; may repeat")
     ] = None,
-    target: Annotated[
-        list[str] | None, Parameter(help="Instead of ids: all runs of it; may repeat", negative="")
-    ] = None,
-    label: Annotated[
-        list[str] | None, Parameter(help="Instead of ids: name=value; may repeat", negative="")
-    ] = None,
+    target: Annotated[list[str] | None, Parameter(help="Instead of ids: all runs of it; may repeat")] = None,
+    label: Annotated[list[str] | None, Parameter(help="Instead of ids: name=value; may repeat")] = None,
     yes: Yes = False,
     reason: Annotated[str | None, Parameter(help="Recorded with the cancellation")] = None,
     server: ServerOptions = NO_OPTIONS,

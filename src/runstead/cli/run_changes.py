@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from runstead.cli.run_group import runs
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import (
@@ -24,16 +26,15 @@ from runstead.cli.shared.parsing import (
     read_config,
 )
 from runstead.cli.shared.render import document, safe
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk.models.run import CreatedRun
+    from runstead.sdk.models.run import Accepted, CreatedRun
 
-Wait = Annotated[
-    bool, Parameter(help="Follow it until it has ended; the exit code is its outcome", negative="")
-]
+Wait = Annotated[bool, Parameter(help="Follow it until it has ended; the exit code is its outcome")]
 
 
+@runs.command(name="create")
 def create_run(
     target: Annotated[str, Parameter(help="task:…, workflow:…, eval:… or agent:…")],
     /,
@@ -41,11 +42,9 @@ def create_run(
     config: Config = None,
     config_json: ConfigJson = None,
     input: JsonOrText = None,  # noqa: A002 - the option's name
-    id: Annotated[  # noqa: A002 - the option's name
-        str | None, Parameter(help="The run's id; a repeated id returns the existing run")
-    ] = None,
+    id: Annotated[str | None, Parameter(help="The run's id; a repeated id returns the existing run")] = None,  # noqa: A002 - the option's name
     title: Annotated[str | None, Parameter(help="Title of the run")] = None,
-    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat", negative="")] = None,
+    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat")] = None,
     priority: Annotated[int | None, Parameter(help="-100 to 100; the highest is claimed first")] = None,
     delay: Annotated[str | None, Parameter(help="Earliest start: a time, or a duration such as 10m")] = None,
     parent: Annotated[str | None, Parameter(help="The id of the parent run")] = None,
@@ -121,6 +120,7 @@ def _show_created(made: "CreatedRun", server: ServerOptions, *, wait: bool, json
         write_err(f"runstead: the run has another {what}; this {what} had no effect")
 
 
+@runs.command(name="retry")
 def retry_run(
     run_id: RunId,
     /,
@@ -134,12 +134,10 @@ def retry_run(
     ] = None,
     config: Annotated[
         list[str] | None,
-        Parameter(help="Another config: name=value, the value JSON, text or @file; may repeat", negative=""),
+        Parameter(help="Another config: name=value, the value JSON, text or @file; may repeat"),
     ] = None,
     title: Annotated[str | None, Parameter(help="Another title")] = None,
-    label: Annotated[
-        list[str] | None, Parameter(help="Other labels: name=value; may repeat", negative="")
-    ] = None,
+    label: Annotated[list[str] | None, Parameter(help="Other labels: name=value; may repeat")] = None,
     wait: Wait = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
@@ -157,41 +155,38 @@ def retry_run(
     _show_created(made, server, wait=wait, json=json)
 
 
+@command(runs, "resume")
 def resume_run(
+    client: Client,
     run_id: RunId,
     /,
     *,
     approve: Annotated[bool | None, Parameter(help="Answer to an approval", negative="--deny")] = None,
     result: JsonOrText = None,
-    is_error: Annotated[bool, Parameter(name="--error", help="The result is an error", negative="")] = False,
+    is_error: Annotated[bool, Parameter(name="--error", help="The result is an error")] = False,
     type: Annotated[  # noqa: A002 - the option's name
         Literal["tool_result", "approval", "event", "timer", "unpause"] | None,
-        Parameter(help="Type of the answer; else derived from what the run waits for"),
+        "Type of the answer; else derived from what the run waits for",
     ] = None,
-    tool_call_id: Annotated[
-        str | None, Parameter(help="Tool call id; else the one that the run waits for")
-    ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    tool_call_id: Annotated[str | None, "Tool call id; else the one that the run waits for"] = None,
+) -> Output:
     """Resume a waiting run with an answer, or resume a paused run."""
     if approve is not None and result is not None:
         fail("--approve and --deny set the result: do not use --result with them", USAGE)
     answer = approve if approve is not None else json_or_text(result)
-    with connected(server) as client:
-        run = client.runs.get(run_id)
-        if run.status != "waiting":
-            fail(f"the run does not wait: it is {run.status}")
-        if run.paused or type == "unpause":
-            done = client.runs.unpause(run_id)
-        else:
-            wanted = type or _resume_type(run.waiting_reason, approve=approve)
-            if wanted == "approval" and approve is None and result is None:
-                fail("the run waits for an approval: use --approve or --deny", USAGE)
-            # The server lists the open approvals where there are several.
-            call = tool_call_id or (None if wanted == "approval" else run.waiting_tool_call_id)
-            done = client.runs.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
-    print_result(done, "it already had this answer" if done.duplicate else "resumed", json=json)
+    run = client.runs.get(run_id)
+    if run.status != "waiting":
+        fail(f"the run does not wait: it is {run.status}")
+    if run.paused or type == "unpause":
+        done = client.runs.unpause(run_id)
+    else:
+        wanted = type or _resume_type(run.waiting_reason, approve=approve)
+        if wanted == "approval" and approve is None and result is None:
+            fail("the run waits for an approval: use --approve or --deny", USAGE)
+        # The server lists the open approvals where there are several.
+        call = tool_call_id or (None if wanted == "approval" else run.waiting_tool_call_id)
+        done = client.runs.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
+    return _answered(done, "resumed")
 
 
 Reason = Annotated[str | None, Parameter(help="Recorded with the answer")]
@@ -200,46 +195,24 @@ ApprovalId = Annotated[
 ]
 
 
+@command(runs, "approve")
 def approve_run(
-    run_id: RunId,
-    /,
-    *,
-    reason: Reason = None,
-    tool_call_id: ApprovalId = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    client: Client, run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
+) -> Output:
     """Answer the approval that a run waits for with yes."""
-    _answer_approval(run_id, server, approved=True, reason=reason, tool_call_id=tool_call_id, json=json)
+    return _answered(client.approve(run_id, reason=reason, tool_call_id=tool_call_id), "approved")
 
 
+@command(runs, "reject")
 def reject_run(
-    run_id: RunId,
-    /,
-    *,
-    reason: Reason = None,
-    tool_call_id: ApprovalId = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    client: Client, run_id: RunId, /, *, reason: Reason = None, tool_call_id: ApprovalId = None
+) -> Output:
     """Answer the approval that a run waits for with no."""
-    _answer_approval(run_id, server, approved=False, reason=reason, tool_call_id=tool_call_id, json=json)
+    return _answered(client.reject(run_id, reason=reason, tool_call_id=tool_call_id), "rejected")
 
 
-def _answer_approval(
-    run_id: str,
-    server: ServerOptions,
-    *,
-    approved: bool,
-    reason: str | None,
-    tool_call_id: str | None,
-    json: bool,
-) -> None:
-    with connected(server) as client:
-        answer = client.approve if approved else client.reject
-        done = answer(run_id, reason=reason, tool_call_id=tool_call_id)
-    line = "approved" if approved else "rejected"
-    print_result(done, "it already had this answer" if done.duplicate else line, json=json)
+def _answered(done: "Accepted", how: str) -> Output:
+    return one_line(done, "it already had this answer" if done.duplicate else how)
 
 
 def _resume_type(reason: str | None, *, approve: bool | None) -> Any:

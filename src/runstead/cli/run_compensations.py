@@ -2,33 +2,25 @@
 
 from typing import TYPE_CHECKING
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson, RunId
-from runstead.cli.shared.render import Column, Screen, format_age
-from runstead.cli.shared.results import print_list
+from runstead.cli.run_group import runs
+from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.options import RunId
+from runstead.cli.shared.render import Column, age_column
+from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
     from runstead.sdk.models.run import Compensation
 
 
-def list_compensations(
-    run_id: RunId,
-    /,
-    *,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+@command(runs, "compensations")
+def list_compensations(client: Client, run_id: RunId, /) -> Output:
     """List the compensations of a run, in the order of their registration, with their runs once it has ended."""
-    with connected(server) as client:
-        found = client.runs.compensations(run_id).data
-    print_list(found, _columns(Screen.of()), "compensations", json=json)
-
-
-def _columns(screen: "Screen") -> "list[Column[Compensation]]":
-    return [
+    found = client.runs.compensations(run_id).data
+    columns: list[Column[Compensation]] = [
         Column("NUMBER", lambda one: str(one.number), number=True),
         Column("TARGET", lambda one: one.target, keep_whole=True),
         Column("TITLE", lambda one: one.title or "", drop_rank=2),
-        Column("REGISTERED", lambda one: format_age(one.created_at, screen), drop_rank=3, keep_whole=True),
+        age_column("REGISTERED", lambda one: one.created_at, drop_rank=3),
         Column("RUN", lambda one: one.run_id or "", drop_rank=1),
     ]
+    return listed(found, columns, "compensations")

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from runstead.cli.run_group import runs
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.log_entries import LogFilter, rest_of_log
 from runstead.cli.shared.options import AsJson, RunId
@@ -13,13 +14,13 @@ from runstead.cli.shared.render import document, safe
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
+@runs.command(name="logs")
 def run_logs(
     run_id: RunId,
     /,
     *,
     follow: Annotated[
-        bool,
-        Parameter(name=("--follow", "-f"), help="Wait for new lines until the run has ended", negative=""),
+        bool, Parameter(name=("--follow", "-f"), help="Wait for new lines until the run has ended")
     ] = False,
     search: Annotated[str | None, Parameter(help="Only entries that contain this text")] = None,
     level: Annotated[Level | None, Parameter(help="Only entries of this level or a higher one")] = None,

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
+from runstead.cli.run_group import runs
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import RunId
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import safe
 
 
+@runs.command(name="output")
 def run_output(
     run_id: RunId,
     /,

@@ -28,9 +28,7 @@ def worker(
     project: Annotated[
         list[str] | None,
         Parameter(
-            env_var="RUNSTEAD_PROJECT",
-            negative="",
-            help="Slug or id, may repeat; else RUNSTEAD_PROJECT, else default",
+            env_var="RUNSTEAD_PROJECT", help="Slug or id, may repeat; else RUNSTEAD_PROJECT, else default"
         ),
     ] = None,
     concurrency: Concurrency = 4,
@@ -45,7 +43,7 @@ def worker(
     executor: Annotated[
         str | None, Parameter(help="Run handlers on ray://… or dask://…; else in this process")
     ] = None,
-    reload: Annotated[bool, Parameter(negative="", help="Restart when a source file changes")] = False,
+    reload: Annotated[bool, Parameter(help="Restart when a source file changes")] = False,
 ) -> None:
     """Run a worker for an app until SIGTERM or Ctrl-C. Then runs finish in the grace period or are released."""
     projects = list(dict.fromkeys(project or ["default"]))

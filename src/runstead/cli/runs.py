@@ -4,10 +4,10 @@ import sys
 from itertools import islice
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from msgspec.json import encode
 
-from runstead.cli import (
+from runstead.cli import (  # noqa: F401 - each adds its commands to the group
     run_bulk,
     run_cancel,
     run_changes,
@@ -17,11 +17,13 @@ from runstead.cli import (
     run_signals,
     run_states,
 )
+from runstead.cli.run_group import runs
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import EVERY_RUN, AsJson, RunId, RunSelection
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import Screen, details, document, format_time, table
-from runstead.cli.shared.results import print_list
+from runstead.cli.shared.results import Output, listed
 from runstead.cli.shared.run_tables import (
     RUN_FIELDS,
     attempt_columns,
@@ -31,36 +33,18 @@ from runstead.cli.shared.run_tables import (
     value_columns,
 )
 
-runs = App(name="runs", help="Create, follow, cancel and retry runs.")
-runs.command(run_changes.create_run, name="create")
-runs.command(run_cancel.cancel_runs, name="cancel")
-runs.command(run_logs.run_logs, name="logs")
-runs.command(run_output.run_output, name="output")
-runs.command(run_states.pause_run, name="pause")
-runs.command(run_states.unpause_run, name="unpause")
-runs.command(run_states.delete_run, name="delete")
-runs.command(run_states.run_usage, name="usage")
-runs.command(run_states.run_token, name="token")
 runs.command("runstead.cli.run_artifacts:artifacts", name="artifacts", help="List and download artifacts.")
-runs.command(run_changes.retry_run, name="retry")
-runs.command(run_changes.resume_run, name="resume")
-runs.command(run_changes.approve_run, name="approve")
-runs.command(run_changes.reject_run, name="reject")
-runs.command(run_bulk.bulk)
-runs.command(run_signals.signal_run, name="signal")
-runs.command(run_signals.list_signals, name="signals")
-runs.command(run_compensations.list_compensations, name="compensations")
 
 
-@runs.command(name="list")
+@command(runs, "list", project=True)
 def list_runs(
+    client: Client,
     *,
     chosen: RunSelection = EVERY_RUN,
-    slowest: Annotated[bool, Parameter(help="Only started runs, the longest first", negative="")] = False,
-    limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 50,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    slowest: Annotated[bool, "Only started runs, the longest first"] = False,
+    limit: Annotated[int, "Maximum number; 0: all"] = 50,
+    json: bool,
+) -> Output:
     """List a project's runs, newest first."""
     parameters: dict[str, Any] = chosen.filters() | {
         "limit": min(limit, 100) or 100,
@@ -68,56 +52,48 @@ def list_runs(
     }
     if slowest:
         parameters["sort"] = "duration"
-    with connected(server, project=True) as client:
-        found = list(islice(client.runs.iter(**parameters), limit or None))
-    print_list(found, run_columns(Screen.of()), "runs", json=json)
+    found = list(islice(client.runs.iter(**parameters), limit or None))
+    return listed(found, run_columns(Screen.of()), "runs")
 
 
-@runs.command(name="get")
-def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(runs, "get")
+def get_run(client: Client, run_id: RunId, /, *, json: bool) -> Output:
     """Show one run with its values and attempts."""
     from runstead.cli.shared.watch_run import wait_end  # noqa: PLC0415
     from runstead.sdk.routes.values import plain  # noqa: PLC0415
 
-    with connected(server) as client:
-        run = client.runs.get(run_id)
-        if json:
-            write_out(document(run))
-            return
-        if client.codec is not None:
-            run = plain(run, client.codec)
-        attempts = list(client.runs.iter_attempts(run_id))
-        values = client.runs.values(run_id).data
-        ends_at = wait_end(client, run)
+    run = client.runs.get(run_id)
+    if json:
+        return Output(run)
+    if client.codec is not None:
+        run = plain(run, client.codec)
+    attempts = list(client.runs.iter_attempts(run_id))
+    values = client.runs.values(run_id).data
+    ends_at = wait_end(client, run)
     screen = Screen.of()
-    write_out(details(run_details(run, screen, ends_at), screen))
+    parts = [details(run_details(run, screen, ends_at), screen)]
     if values:
-        write_out("")
-        write_out(table(value_columns(screen), values, screen))
+        parts.append(table(value_columns(screen), values, screen))
     if attempts:
-        write_out("")
-        write_out(table(attempt_columns(), attempts, screen))
+        parts.append(table(attempt_columns(), attempts, screen))
+    return Output(run, "\n\n".join(parts))
 
 
-@runs.command(name="values")
+@command(runs, "values")
 def get_values(
+    client: Client,
     run_id: RunId,
-    name: Annotated[str | None, Parameter(help="Print only this value, as JSON")] = None,
+    name: Annotated[str | None, "Print only this value, as JSON"] = None,
     /,
-    *,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Show the values that a run's worker has set."""
-    with connected(server) as client:
-        values = client.runs.values(run_id)
+    values = client.runs.values(run_id)
     if name is None:
-        print_list(values.data, value_columns(Screen.of()), "values", json=json)
-        return
+        return listed(values.data, value_columns(Screen.of()), "values")
     found = [one for one in values.data if one.name == name]
     if not found:
         fail(f"the run has no value named {name!r}")
-    write_out(document(found[0] if json else found[0].value))
+    return Output(found[0], document(found[0].value))
 
 
 @runs.command(name="watch")
@@ -125,7 +101,7 @@ def watch(
     run_id: RunId,
     /,
     *,
-    family: Annotated[bool, Parameter(help="Also follow its descendants", negative="")] = False,
+    family: Annotated[bool, Parameter(help="Also follow its descendants")] = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -141,13 +117,10 @@ def events(
     /,
     *,
     follow: Annotated[
-        bool,
-        Parameter(name=("--follow", "-f"), help="Wait for new events until the run has ended", negative=""),
+        bool, Parameter(name=("--follow", "-f"), help="Wait for new events until the run has ended")
     ] = False,
     after: Annotated[int, Parameter(help="Only events after this event id")] = 0,
-    type: Annotated[  # noqa: A002 - the option's name
-        list[str] | None, Parameter(help="Such as STEP_FINISHED; may repeat", negative="")
-    ] = None,
+    type: Annotated[list[str] | None, Parameter(help="Such as STEP_FINISHED; may repeat")] = None,  # noqa: A002 - the option's name
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -168,9 +141,8 @@ def events(
             write_out(screen.line(line), flush=True)
 
 
-@runs.command(name="tree")
-def tree(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(runs, "tree")
+def tree(client: Client, run_id: RunId, /, *, json: bool) -> Output:
     """Show the run's family as a tree."""
-    with connected(server) as client:
-        family = list(client.runs.iter_tree(run_id, fields=None if json else RUN_FIELDS))
-    write_out(document(family) if json else format_tree(family, run_id, Screen.of()))
+    family = list(client.runs.iter_tree(run_id, fields=None if json else RUN_FIELDS))
+    return Output(family, format_tree(family, run_id, Screen.of()))

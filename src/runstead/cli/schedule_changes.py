@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from msgspec import UNSET
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import NO_FLOW_CONTROL, AsJson, FlowControl
-from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.options import NO_FLOW_CONTROL, FlowControl
+from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import json_list, parse_time, read_config
-from runstead.cli.shared.render import document, format_time, safe
-from runstead.cli.shared.results import print_result
+from runstead.cli.shared.render import format_time, safe
+from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client
     from runstead.sdk.models.schedule import Schedule
 
+schedules = App(name="schedules", help="Create and manage schedules.")
 ScheduleId = Annotated[str, Parameter(help="The schedule's id, or its name if no other has it")]
 
 
@@ -54,7 +54,7 @@ class ScheduleSettings:
 NO_SETTINGS: Final = ScheduleSettings()
 
 
-def schedule_id_of(client: "Client", id_or_name: str) -> str:
+def schedule_id_of(client: Client, id_or_name: str) -> str:
     """Return the id of the schedule. Ends the program if several schedules have the name."""
     with suppress(ValueError):
         return str(UUID(id_or_name))
@@ -72,31 +72,26 @@ def read_target(text: str) -> dict[str, str]:
     return {"kind": kind, "id": target_id}
 
 
+@command(schedules, "update", project=True)
 def update_schedule(
+    client: Client,
     schedule_id: ScheduleId,
     /,
     *,
-    name: Annotated[str | None, Parameter(help="Name of the schedule")] = None,
-    target: Annotated[str | None, Parameter(help="task:…, workflow:… or agent:…")] = None,
+    name: Annotated[str | None, "Name of the schedule"] = None,
+    target: Annotated[str | None, "task:…, workflow:… or agent:…"] = None,
     settings: ScheduleSettings = NO_SETTINGS,
     flow: FlowControl = NO_FLOW_CONTROL,
-    config: Annotated[
-        list[str] | None, Parameter(help="name=value, merged into its config; may repeat", negative="")
-    ] = None,
+    config: Annotated[list[str] | None, "name=value, merged into its config; may repeat"] = None,
     config_json: Annotated[
         str | None,
         Parameter(allow_leading_hyphen=True, help="The new config: a JSON object, @file or - for stdin"),
     ] = None,
-    max_runs: Annotated[
-        int | None, Parameter(help="Complete the schedule after this number of runs; 0: never")
-    ] = None,
+    max_runs: Annotated[int | None, "Complete the schedule after this number of runs; 0: never"] = None,
     remove: Annotated[
-        list[Literal["concurrency-key", "unique", "debounce"]] | None,
-        Parameter(help="Remove a key of its runs; may repeat", negative=""),
+        list[Literal["concurrency-key", "unique", "debounce"]] | None, "Remove a key of its runs; may repeat"
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Change a schedule. Options that are missing change nothing."""
     if settings.cron is not None and settings.at is not None:
         fail("use one of --cron and --at", USAGE)
@@ -114,16 +109,17 @@ def update_schedule(
     changes |= dict.fromkeys(name.replace("-", "_") for name in remove or ())
     if all(one is UNSET for one in changes.values()):
         fail("name what to change: see --help", USAGE)
-    with connected(server, project=True) as client:
-        one_id = schedule_id_of(client, schedule_id)
-        if changes["config"] is not UNSET and config_json is None:
-            changes["config"] = (client.schedules.get(one_id).config or {}) | changes["config"]
-        one = client.schedules.update(one_id, **changes).schedule
+    one_id = schedule_id_of(client, schedule_id)
+    if changes["config"] is not UNSET and config_json is None:
+        changes["config"] = (client.schedules.get(one_id).config or {}) | changes["config"]
+    one = client.schedules.update(one_id, **changes).schedule
     after = f", next {format_time(one.next_fire_at)}" if one.next_fire_at else ""
-    print_result(one, f"{one.id}  {one.status}{after}", json=json)
+    return one_line(one, f"{one.id}  {one.status}{after}")
 
 
+@command(schedules, "sync", project=True)
 def sync_schedules(
+    client: Client,
     file: Annotated[
         str,
         Parameter(
@@ -132,27 +128,17 @@ def sync_schedules(
     ],
     /,
     *,
-    app: Annotated[
-        str | None, Parameter(help="Set those of this app of workers, instead of the project's source")
-    ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    app: Annotated[str | None, "Set those of this app of workers, instead of the project's source"] = None,
+) -> Output:
     """Set the project's source schedules to those of a file. Those missing in the file are deleted."""
     wanted = _wanted(file)
-    with connected(server, project=True) as client:
-        synced = client.schedules.sync(wanted, app=app)
-    if json:
-        write_out(document(synced))
-        return
+    synced = client.schedules.sync(wanted, app=app)
     changed = [
         *_lines("created", synced.created),
         *_lines("updated", synced.updated),
         *_lines("removed", synced.removed),
     ]
-    if changed:
-        write_out("\n".join(changed))
-    write_err(f"runstead: {len(synced.unchanged)} unchanged")
+    return Output(synced, "\n".join(changed), f"runstead: {len(synced.unchanged)} unchanged")
 
 
 def _wanted(file: str) -> list[Any]:

@@ -2,76 +2,59 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
-
-from runstead.cli import schedule_changes
 from runstead.cli.schedule_changes import (
     NO_SETTINGS,
     ScheduleId,
     ScheduleSettings,
     read_target,
     schedule_id_of,
+    schedules,
 )
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.command import Client, command
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import NO_FLOW_CONTROL, AsJson, Config, ConfigJson, FlowControl
-from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
+from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_config
-from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.render import Column, Screen, age_column, details, format_time, value
+from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.schedule import Schedule
 
-schedules = App(name="schedules", help="Create and manage schedules.")
-schedules.command(schedule_changes.update_schedule, name="update")
-schedules.command(schedule_changes.sync_schedules, name="sync")
 
-
-@schedules.command(name="list")
+@command(schedules, "list", project=True)
 def list_schedules(
+    client: Client,
     *,
     status: Annotated[
-        Literal["active", "paused", "deleting"] | None, Parameter(help="Only schedules with this status")
+        Literal["active", "paused", "deleting"] | None, "Only schedules with this status"
     ] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """List a project's schedules, oldest first."""
-    with connected(server, project=True) as client:
-        found = list(client.schedules.iter(status=status))
-    screen = Screen.of()
+    found = list(client.schedules.iter(status=status))
     columns: list[Column[Schedule]] = [
         Column("SCHEDULE", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("NAME", lambda one: one.name),
         Column("WHEN", _times, drop_rank=2),
         Column("TARGET", lambda one: f"{one.target.kind}:{one.target.id}", drop_rank=3),
-        Column("NEXT", lambda one: format_age(one.next_fire_at, screen), drop_rank=1, keep_whole=True),
+        age_column("NEXT", lambda one: one.next_fire_at, drop_rank=1),
         Column("RUNS", lambda one: str(one.run_count), drop_rank=5, number=True),
         Column("HEALTH", lambda one: str(one.health or ""), drop_rank=4),
         Column("SOURCE", lambda one: one.source_path or "", drop_rank=6),
     ]
-    print_list(found, columns, "schedules", json=json)
+    return listed(found, columns, "schedules")
 
 
 def _times(one: "Schedule") -> str:
     return f"{one.schedule} {one.timezone}" if one.schedule else f"once at {format_time(one.run_at)}"
 
 
-@schedules.command(name="get")
-def get_schedule(
-    schedule_id: ScheduleId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
-) -> None:
+@command(schedules, "get", project=True)
+def get_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Show one schedule."""
-    with connected(server, project=True) as client:
-        _show(client.schedules.get(schedule_id_of(client, schedule_id)), json=json)
+    one = client.schedules.get(schedule_id_of(client, schedule_id))
 
-
-def _show(one: "Schedule", *, json: bool) -> None:
-    if json:
-        write_out(document(one))
-        return
     rows = [
         ("schedule", one.id),
         ("status", one.status),
@@ -99,105 +82,83 @@ def _show(one: "Schedule", *, json: bool) -> None:
         ("paused", " ".join(filter(None, (format_time(one.paused_at), one.paused_reason)))),
         ("completed", format_time(one.completed_at)),
     ]
-    write_out(details([(name, text or None) for name, text in rows], Screen.of()))
+    return Output(one, details([(name, text or None) for name, text in rows], Screen.of()))
 
 
-@schedules.command(name="create")
+@command(schedules, "create", project=True)
 def create_schedule(
-    target: Annotated[str, Parameter(help="task:…, workflow:… or agent:…")],
+    client: Client,
+    target: Annotated[str, "task:…, workflow:… or agent:…"],
     /,
     *,
-    name: Annotated[str, Parameter(help="Name of the schedule")],
+    name: Annotated[str, "Name of the schedule"],
     settings: ScheduleSettings = NO_SETTINGS,
     flow: FlowControl = NO_FLOW_CONTROL,
     config: Config = None,
     config_json: ConfigJson = None,
-    max_runs: Annotated[int | None, Parameter(help="Complete the schedule after this number of runs")] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    max_runs: Annotated[int | None, "Complete the schedule after this number of runs"] = None,
+) -> Output:
     """Create a schedule: recurring with --cron, one-time with --at."""
     target_members = read_target(target)
     if (settings.cron is None) == (settings.at is None):
         fail("use one of --cron and --at", USAGE)
-    with connected(server, project=True) as client:
-        made = client.schedules.create(
-            name,
-            target_members,
-            config=read_config(config or [], config_json),
-            max_runs=max_runs,
-            **settings.members(),
-            **flow.members(),
-        ).schedule
-    print_result(made, made.id, json=json)
+    made = client.schedules.create(
+        name,
+        target_members,
+        config=read_config(config or [], config_json),
+        max_runs=max_runs,
+        **settings.members(),
+        **flow.members(),
+    ).schedule
+    return one_line(made, made.id)
 
 
-@schedules.command(name="pause")
+@command(schedules, "pause", project=True)
 def pause_schedule(
+    client: Client,
     schedule_id: ScheduleId,
     /,
     *,
-    reason: Annotated[str | None, Parameter(help="Recorded with the pause")] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    reason: Annotated[str | None, "Recorded with the pause"] = None,
+) -> Output:
     """Pause a schedule: it starts no runs until it is resumed. Its current runs continue."""
-    with connected(server, project=True) as client:
-        _changed(
-            client.schedules.pause(schedule_id_of(client, schedule_id), reason).schedule, "paused", json=json
-        )
+    return _changed(client.schedules.pause(schedule_id_of(client, schedule_id), reason).schedule, "paused")
 
 
-@schedules.command(name="resume")
-def resume_schedule(
-    schedule_id: ScheduleId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
-) -> None:
+@command(schedules, "resume", project=True)
+def resume_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Resume a paused schedule, from its next time on."""
-    with connected(server, project=True) as client:
-        one = client.schedules.resume(schedule_id_of(client, schedule_id)).schedule
-    _changed(
-        one, f"active, next {format_time(one.next_fire_at)}" if one.next_fire_at else one.status, json=json
-    )
+    one = client.schedules.resume(schedule_id_of(client, schedule_id)).schedule
+    return _changed(one, f"active, next {format_time(one.next_fire_at)}" if one.next_fire_at else one.status)
 
 
-@schedules.command(name="run")
-def run_schedule(
-    schedule_id: ScheduleId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
-) -> None:
+@command(schedules, "run", project=True)
+def run_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Start a run of the schedule now and print the run's id."""
-    with connected(server, project=True) as client:
-        started = client.schedules.run(schedule_id_of(client, schedule_id))
-    print_result(started, started.run_id, json=json)
+    started = client.schedules.run(schedule_id_of(client, schedule_id))
+    return one_line(started, started.run_id)
 
 
-@schedules.command(name="delete")
-def delete_schedule(
-    schedule_id: ScheduleId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
-) -> None:
+@command(schedules, "delete", project=True)
+def delete_schedule(client: Client, schedule_id: ScheduleId, /) -> Output:
     """Delete a schedule. It disappears when its runs have ended. The runs are kept."""
-    with connected(server, project=True) as client:
-        _changed(client.schedules.delete(schedule_id_of(client, schedule_id)).schedule, "deleting", json=json)
+    return _changed(client.schedules.delete(schedule_id_of(client, schedule_id)).schedule, "deleting")
 
 
-def _changed(one: "Schedule", how: str, *, json: bool) -> None:
-    print_result(one, f"{one.id}  {how}", json=json)
+def _changed(one: "Schedule", how: str) -> Output:
+    return one_line(one, f"{one.id}  {how}")
 
 
-@schedules.command(name="upcoming")
+@command(schedules, "upcoming", project=True)
 def upcoming(
+    client: Client,
     schedule_id: ScheduleId,
     /,
     *,
-    count: Annotated[int, Parameter(help="Number of times, at most 100")] = 10,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    count: Annotated[int, "Number of times, at most 100"] = 10,
+) -> Output:
     """Print the next times at which the schedule starts a run."""
-    with connected(server, project=True) as client:
-        found = client.schedules.upcoming(schedule_id_of(client, schedule_id), count=count)
-    if json:
-        write_out(document(found.data))
-    elif found.data:
-        write_out("\n".join(map(format_time, found.data)))
-    else:
-        write_err("no upcoming times: the schedule is paused or completed")
+    found = client.schedules.upcoming(schedule_id_of(client, schedule_id), count=count)
+    if found.data:
+        return Output(found.data, "\n".join(map(format_time, found.data)))
+    return Output([], note="no upcoming times: the schedule is paused or completed")

@@ -3,12 +3,11 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import AsJson
-from runstead.cli.shared.render import Column, Screen, format_age
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.render import Column, age_column
+from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.lease import RegisteredTarget, RegisteredWorker, WorkerVersion
@@ -16,37 +15,27 @@ if TYPE_CHECKING:
 workers = App(name="workers", help="List and remove the workers of a project, and count their versions.")
 
 
-@workers.command(name="list")
+@command(workers, "list", project=True)
 def list_workers(
+    client: Client,
     *,
-    status: Annotated[
-        Literal["active", "offline"] | None, Parameter(help="Only workers with this status")
-    ] = None,
-    limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 100,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+    status: Annotated[Literal["active", "offline"] | None, "Only workers with this status"] = None,
+    limit: Annotated[int, "Maximum number; 0: all"] = 100,
+) -> Output:
     """List a project's workers. After two minutes without a heartbeat, a worker is offline."""
-    with connected(server, project=True) as client:
-        every = client.workers.iter(status=status, limit=min(limit, 100) or 100)
-        found = list(islice(every, limit or None))
-    screen = Screen.of()
+    every = client.workers.iter(status=status, limit=min(limit, 100) or 100)
+    found = list(islice(every, limit or None))
     columns: list[Column[RegisteredWorker]] = [
         Column("WORKER", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("KEY", lambda one: one.worker_key),
-        Column(
-            "LAST HEARTBEAT",
-            lambda one: format_age(one.last_heartbeat_at, screen),
-            drop_rank=1,
-            keep_whole=True,
-        ),
+        age_column("LAST HEARTBEAT", lambda one: one.last_heartbeat_at, drop_rank=1),
         Column("VERSION", lambda one: one.version or "", drop_rank=3),
         Column("SERVES", _serves, drop_rank=4),
         Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
         Column("NAME", lambda one: one.display_name or "", drop_rank=3),
     ]
-    print_list(found, columns, "workers", json=json)
+    return listed(found, columns, "workers")
 
 
 def _serves(worker: "RegisteredWorker") -> str:
@@ -55,35 +44,27 @@ def _serves(worker: "RegisteredWorker") -> str:
     return ", ".join(map(str, targets)) if isinstance(targets, list) else ""
 
 
-@workers.command(name="targets")
-def list_targets(
-    *,
-    limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 100,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+@command(workers, "targets", project=True)
+def list_targets(client: Client, *, limit: Annotated[int, "Maximum number; 0: all"] = 100) -> Output:
     """List the targets that a project's workers have registered, and how many workers serve each."""
-    with connected(server, project=True) as client:
-        found = list(islice(client.workers.iter_targets(limit=100), limit or None))
-    screen = Screen.of()
+    found = list(islice(client.workers.iter_targets(limit=100), limit or None))
     columns: list[Column[RegisteredTarget]] = [
         Column("TARGET", lambda one: one.target, keep_whole=True),
         Column("ONLINE", lambda one: str(one.online), keep_whole=True),
-        Column("LAST SEEN", lambda one: format_age(one.last_seen_at, screen), drop_rank=1, keep_whole=True),
+        age_column("LAST SEEN", lambda one: one.last_seen_at, drop_rank=1),
         Column("VALIDATED", lambda one: "yes" if one.validate_input else "no", drop_rank=3),
         Column("VERSION", lambda one: one.version or "", drop_rank=4),
         Column("DESCRIPTION", lambda one: (one.description or "").partition("\n")[0], drop_rank=2),
     ]
-    print_list(found, columns, "targets", json=json)
+    return listed(found, columns, "targets")
 
 
-@workers.command(name="versions")
-def list_versions(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+@command(workers, "versions", project=True)
+def list_versions(client: Client) -> Output:
     """Show which versions of the code runs still need. Workers of a drained version may be stopped; one version alone
     is in use.
     """
-    with connected(server, project=True) as client:
-        found = client.workers.versions()
+    found = client.workers.versions()
     online = sum(one.workers_online for one in found)
 
     def state(one: "WorkerVersion") -> str:
@@ -100,20 +81,17 @@ def list_versions(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
         Column("RUNNING", lambda one: str(one.runs_running), drop_rank=1),
         Column("WAITING", lambda one: str(one.runs_waiting), drop_rank=1),
     ]
-    print_list(found, columns, "versions", json=json)
+    return listed(found, columns, "versions")
 
 
-@workers.command(name="remove")
+@command(workers, "remove")
 def remove_worker(
-    worker_id: Annotated[str, Parameter(help="The worker's id, as `workers list` shows it")],
+    client: Client,
+    worker_id: Annotated[str, "The worker's id, as `workers list` shows it"],
     /,
-    *,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
+) -> Output:
     """Remove a worker. Its tokens end at once, and its attempts end as with a release."""
-    with connected(server) as client:
-        removed = client.workers.remove(worker_id)
+    removed = client.workers.remove(worker_id)
     ended = removed.attempts_ended
     result = {"removed": True, "attempts_ended": ended, "worker_id": worker_id}
-    print_result(result, f"{worker_id}  removed, attempts ended: {ended}", json=json)
+    return one_line(result, f"{worker_id}  removed, attempts ended: {ended}")

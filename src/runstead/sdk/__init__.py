@@ -4,34 +4,38 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from runstead.sdk.app import App
-    from runstead.sdk.async_client import AsyncClient
-    from runstead.sdk.client import Client
-    from runstead.sdk.durable.context import Context
-    from runstead.sdk.durable.emitter import LeaseLostError
-    from runstead.sdk.durable.races import First
-    from runstead.sdk.durable.step_options import Step
-    from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
-    from runstead.sdk.durable.thread_context import ThreadChild, ThreadContext
-    from runstead.sdk.durable.waits import Child
-    from runstead.sdk.errors import (
-        NoAnswerError,
-        RunCancelled,
-        RunDiffersWarning,
-        RunFailed,
-        RunsteadError,
-        UnexpectedAnswerError,
+    from runstead.sdk.app import App as App
+    from runstead.sdk.async_client import AsyncClient as AsyncClient
+    from runstead.sdk.client import Client as Client
+    from runstead.sdk.durable.context import Context as Context
+    from runstead.sdk.durable.emitter import LeaseLostError as LeaseLostError
+    from runstead.sdk.durable.races import First as First
+    from runstead.sdk.durable.step_options import Step as Step
+    from runstead.sdk.durable.step_results import (
+        ChildFailed as ChildFailed,
+        StepFailed as StepFailed,
+        WaitTimeout as WaitTimeout,
     )
-    from runstead.sdk.handle import BlockingRunHandle, RunHandle
-    from runstead.sdk.isolation.failure import ProcessFailed
-    from runstead.sdk.resources import Calls
-    from runstead.sdk.routes.call import Call
-    from runstead.sdk.task import Task
-    from runstead.sdk.transport.retry import Retries
-    from runstead.sdk.worker.group import WorkerGroup
-    from runstead.sdk.worker.handler import Handler
-    from runstead.sdk.worker.slots import WorkerSlots
-    from runstead.sdk.worker.worker import Worker
+    from runstead.sdk.durable.thread_context import ThreadChild as ThreadChild, ThreadContext as ThreadContext
+    from runstead.sdk.durable.waits import Child as Child
+    from runstead.sdk.errors import (
+        NoAnswerError as NoAnswerError,
+        RunCancelled as RunCancelled,
+        RunDiffersWarning as RunDiffersWarning,
+        RunFailed as RunFailed,
+        RunsteadError as RunsteadError,
+        UnexpectedAnswerError as UnexpectedAnswerError,
+    )
+    from runstead.sdk.handle import BlockingRunHandle as BlockingRunHandle, RunHandle as RunHandle
+    from runstead.sdk.isolation.failure import ProcessFailed as ProcessFailed
+    from runstead.sdk.resources import Calls as Calls
+    from runstead.sdk.routes.call import Call as Call
+    from runstead.sdk.task import Task as Task
+    from runstead.sdk.transport.retry import Retries as Retries
+    from runstead.sdk.worker.group import WorkerGroup as WorkerGroup
+    from runstead.sdk.worker.handler import Handler as Handler
+    from runstead.sdk.worker.slots import WorkerSlots as WorkerSlots
+    from runstead.sdk.worker.worker import Worker as Worker
 
 #: Where each exported name is defined. Its module is imported when the name is first used.
 _MODULES: Final = {
@@ -66,38 +70,7 @@ _MODULES: Final = {
     "WorkerGroup": "worker.group",
     "WorkerSlots": "worker.slots",
 }
-__all__ = [
-    "App",
-    "AsyncClient",
-    "BlockingRunHandle",
-    "Call",
-    "Calls",
-    "Child",
-    "ChildFailed",
-    "Client",
-    "Context",
-    "First",
-    "Handler",
-    "LeaseLostError",
-    "NoAnswerError",
-    "ProcessFailed",
-    "Retries",
-    "RunCancelled",
-    "RunDiffersWarning",
-    "RunFailed",
-    "RunHandle",
-    "RunsteadError",
-    "Step",
-    "StepFailed",
-    "Task",
-    "ThreadChild",
-    "ThreadContext",
-    "UnexpectedAnswerError",
-    "WaitTimeout",
-    "Worker",
-    "WorkerGroup",
-    "WorkerSlots",
-]
+__all__ = list(_MODULES)
 
 
 if not TYPE_CHECKING:  # with it, checkers would accept every name

@@ -103,8 +103,7 @@ async def _find_or_create(client: AsyncClient, run: Run | str | None, target: st
         except RunsteadError as missing:
             if missing.code != "NOT_FOUND":
                 raise
-        return (await client.runs.create(target, id=run)).run
-    return (await client.runs.create(target)).run
+    return (await client.runs.create(target, id=run)).run
 
 
 async def _read(events: Events, emit: Callable[[Mapping[str, Any]], Any]) -> End:

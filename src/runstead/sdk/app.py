@@ -27,7 +27,7 @@ from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_p
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import members
-from runstead.sdk.task import CallableTask, Task
+from runstead.sdk.task import CallableTask, RunRequest, Task
 from runstead.sdk.worker import schemas
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
@@ -132,15 +132,7 @@ class App:
         """Those of the targets whose runs stay on the version that claims them first."""
         return [target for target, served in self._served.items() if served.pinned]
 
-    def task(
-        self,
-        name: str,
-        *,
-        retries: int = 0,
-        timeout_seconds: float | None = None,
-        pinned: bool | None = None,
-        **options: Unpack[TaskOptions],
-    ) -> Decorator:
+    def task(self, name: str, **options: Unpack[TaskOptions]) -> Decorator:
         """Serve `task:<name>` with a function or coroutine, and return it as a `Task`, which `ctx.spawn` starts.
 
         The first parameter gets the context if its name is `ctx` or its type is Context or ThreadContext; a handler
@@ -156,51 +148,19 @@ class App:
         See `Isolation` for `isolation="process"` and its options, `Cron` for `cron="30 2 * * *"` and its options, and
         `TaskOptions` for `on_cancel=undo`.
         """
-        return self._serve(
-            f"task:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
-        )
+        return self._serve(f"task:{name}", options)
 
-    def workflow(
-        self,
-        name: str,
-        *,
-        retries: int = 0,
-        timeout_seconds: float | None = None,
-        pinned: bool | None = None,
-        **options: Unpack[TaskOptions],
-    ) -> Decorator:
+    def workflow(self, name: str, **options: Unpack[TaskOptions]) -> Decorator:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve(
-            f"workflow:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
-        )
+        return self._serve(f"workflow:{name}", options)
 
-    def eval(
-        self,
-        name: str,
-        *,
-        retries: int = 0,
-        timeout_seconds: float | None = None,
-        pinned: bool | None = None,
-        **options: Unpack[HandlerOptions],
-    ) -> Decorator:
+    def eval(self, name: str, **options: Unpack[HandlerOptions]) -> Decorator:
         """Serve `eval:<name>`; see `task`."""
-        return self._serve(
-            f"eval:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
-        )
+        return self._serve(f"eval:{name}", options)
 
-    def agent(
-        self,
-        name: str,
-        *,
-        retries: int = 0,
-        timeout_seconds: float | None = None,
-        pinned: bool | None = None,
-        **options: Unpack[HandlerOptions],
-    ) -> Decorator:
+    def agent(self, name: str, **options: Unpack[HandlerOptions]) -> Decorator:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
-        return self._serve(
-            f"agent:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
-        )
+        return self._serve(f"agent:{name}", options)
 
     def command(
         self,
@@ -226,22 +186,16 @@ class App:
         SIGKILL to the whole process group.
         """
         handler = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
-        self._serve(target, {}, retries=retries, timeout_seconds=timeout_seconds)(handler.handle)
+        self._serve(target, {"retries": retries, "timeout_seconds": timeout_seconds})(handler.handle)
 
     def _checked_pin(self, pinned: bool) -> bool:
         if pinned and self.version is None:
             raise ValueError('Runs are pinned to a version: give the app one, as App(version="2026-03-20")')
         return pinned
 
-    def _serve(
-        self,
-        target: str,
-        options: TaskOptions | HandlerOptions,
-        *,
-        retries: int,
-        timeout_seconds: float | None = None,
-        pinned: bool | None = None,
-    ) -> Decorator:
+    def _serve(self, target: str, options: TaskOptions | HandlerOptions) -> Decorator:
+        retries, timeout_seconds = options.get("retries", 0), options.get("timeout_seconds")
+        pinned = options.get("pinned")
         kind, _, name = target.partition(":")
         if kind not in get_args(TargetKind) or not name or len(target) > 255:
             raise ValueError(f"A target is like task:sync-data, at most 255 characters, not {target!r}")
@@ -286,7 +240,7 @@ class App:
         if isinstance(undo, Task):
             return undo.target
         own = f"{target}.on_cancel"
-        self._serve(own, {}, retries=_UNDO_RETRIES)(undo)
+        self._serve(own, {"retries": _UNDO_RETRIES})(undo)
         return own
 
     def served(self, target: str) -> Served:
@@ -433,7 +387,7 @@ async def _register_undo(served: Served, attempt: Attempt) -> None:
         run = attempt.readable(attempt.run)
     except ValueNotReadable:
         return  # the handler is not called: the run waits for another worker, or fails
-    await attempt.register_compensation(served.on_cancel, config=run.config, input=run.input, key="on_cancel")
+    await attempt.register_compensation(RunRequest(served.on_cancel, run.config, run.input), "on_cancel")
 
 
 async def call_served(

@@ -30,14 +30,10 @@ Result = TypeVar("Result")
 class AsyncClient(ClientBase, AsyncSender):
     """A client with one coroutine method for each route of the server. It belongs to one event loop.
 
-    `url` is the server's URL. `key` is an API key, a JWT or a worker token, or a function that returns the current one.
-    `project` (slug or id) is the default project of calls. `timeout_s` bounds connecting, and each write and read.
-    `retries` is how often a call is retried after no answer, 429 or 5xx; a `Retries` sets all its values. `codec` encodes
-    the inputs and signals of runs, and decodes their outputs (docs/codec.md). With
-    `transport` or `http` requests are sent through them; a passed `http` stays open when the client is closed. Without
-    them, and without a proxy in the environment, the client uses its own connections, which need less CPU time than
-    httpx2's. `calls_at_once` bounds the concurrent calls; claims that wait do not count. Every method may raise
-    `RunsteadError`.
+    The arguments from `url` to `codec` are those of `Client`. With `transport` or `http` requests are sent through them;
+    a passed `http` stays open when the client is closed. Without them, and without a proxy in the environment, the
+    client uses its own connections, which need less CPU time than httpx2's. `calls_at_once` bounds the concurrent calls;
+    claims that wait do not count. Every method may raise `RunsteadError`.
     """
 
     def __init__(
@@ -123,14 +119,7 @@ class AsyncClient(ClientBase, AsyncSender):
         **options: Unpack[RunOptions],
     ) -> RunHandle[Any]: ...
     async def start(self, target: Any, /, *args: Any, returns: Any = Any, **options: Any) -> RunHandle[Any]:
-        """Create a run and return its handle: `client.start(invoice, invoice_id="1", id="invoice-1")`.
-
-        `invoice` is a function with a decorator of an `App`. It gets its arguments by name, beside the options in the
-        signature, and its return type is that of the result. A string names a target of any program, `task:…`,
-        `workflow:…`, `eval:…` or `agent:…`, with `config` and `input`. Its options are those of `runs.create`, and
-        `returns` is the type of its result. With the `id` of an existing run it returns the handle of that run, and
-        warns if its config or input is another one (`if_differs`). Raise TypeError for arguments that do not fit the function.
-        """
+        """Create a run and return its handle; see `Client.start`. Raise TypeError for arguments that do not fit."""
         target, options, returns = start_request(target, args, options, returns)
         created = await self.runs.create(target, **options)
         return RunHandle(self, created.run.run_id, returns)

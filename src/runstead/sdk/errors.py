@@ -98,7 +98,23 @@ class ValueNotReadable(RunsteadError):  # noqa: N818 - as RunFailed
         return False
 
 
-class RunFailed(Exception):  # noqa: N818 - an outcome
+class ErrorDetail:
+    """An error with a `detail`, which has the exception of a handler that failed the run."""
+
+    detail: Any
+
+    @property
+    def type(self) -> str | None:
+        """The name of the exception's type. None where no exception of a handler failed the run."""
+        return _text_of(self.detail, "type")
+
+    @property
+    def traceback(self) -> str | None:
+        """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
+        return _text_of(self.detail, "traceback")
+
+
+class RunFailed(ErrorDetail, Exception):  # noqa: N818 - an outcome
     """A run failed. Its handle raises it with the run's message, code and detail.
 
     Raise it in a handler to fail the run with a message, code and detail (any JSON), without a traceback.
@@ -109,16 +125,6 @@ class RunFailed(Exception):  # noqa: N818 - an outcome
         self.message = message
         self.code = code
         self.detail = detail
-
-    @property
-    def type(self) -> str | None:
-        """Of a run's error: the name of the exception's type. None where no exception of a handler failed the run."""
-        return text_of(self.detail, "type")
-
-    @property
-    def traceback(self) -> str | None:
-        """Of a run's error: the exception's traceback. None as for `type`."""
-        return text_of(self.detail, "traceback")
 
 
 class RunCancelled(Exception):  # noqa: N818 - an outcome
@@ -134,8 +140,7 @@ class RunDiffersWarning(UserWarning):
     """A run was created with the id of a run that has another config or input, which stay as they are."""
 
 
-def text_of(detail: Any, member: str) -> str | None:
-    """Return a text in the detail of an error; None where it has none."""
+def _text_of(detail: Any, member: str) -> str | None:
     value = detail.get(member) if isinstance(detail, dict) else None
     return value if isinstance(value, str) else None
 

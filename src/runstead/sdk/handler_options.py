@@ -28,7 +28,11 @@ class Validation(TypedDict, total=False):
 
 
 class HandlerOptions(Isolation, Validation, total=False):
-    """The options of every decorator: see `Isolation` and `Validation`."""
+    """The options of every decorator: see `App.task`, `Isolation` and `Validation`."""
+
+    retries: int
+    timeout_seconds: float | None
+    pinned: bool | None
 
 
 class TaskOptions(HandlerOptions, Cron, total=False):

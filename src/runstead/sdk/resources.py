@@ -1,6 +1,7 @@
-"""The resources of a client: one for each noun of the server, made when it is first used."""
+"""The resources of a client: one for each noun of the server."""
 
-from typing import TYPE_CHECKING, Self
+from functools import cached_property
+from typing import Self
 
 from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.alerts import Alerts
@@ -23,135 +24,64 @@ from runstead.sdk.routes.schedules import Schedules
 from runstead.sdk.routes.webhooks import Triggers, Webhooks
 from runstead.sdk.routes.workers import Workers
 
-if TYPE_CHECKING:
-    # Type checkers know `Self` in a property, and not in a cached one.
-    from builtins import property as resource
-else:
-    from functools import cached_property as resource
-
 
 class Resources(Caller):
-    """All routes of the server, by noun."""
+    """All routes of the server, by noun. Each is made when it is first used."""
 
-    @resource
-    def runs(self) -> Runs[Self]:
-        """Runs: create, read, list, end, pause, change and delete them."""
-        return Runs(self)
+    runs: Runs[Self]
+    """Runs: create, read, list, end, pause, change and delete them."""
+    events: Events[Self]
+    """The events of runs: append, read and follow them."""
+    artifacts: Artifacts[Self]
+    """The artifacts of runs: store and read their bytes."""
+    input_requests: InputRequests[Self]
+    """Forms that runs wait for."""
+    conversations: Conversations[Self]
+    """Conversations, and their runs."""
+    messages: Messages[Self]
+    """The messages of conversations."""
+    batches: Batches[Self]
+    """Runs that are created together."""
+    bulk_jobs: BulkJobs[Self]
+    """One action on all runs that match a filter."""
+    schedules: Schedules[Self]
+    """Schedules: recurring and one-time."""
+    webhooks: Webhooks[Self]
+    """Webhooks, and their deliveries."""
+    triggers: Triggers[Self]
+    """Triggers: URLs that start runs."""
+    alerts: Alerts[Self]
+    """Alert rules, and their history."""
+    budgets: Budgets[Self]
+    """Budgets: what runs may spend, and what happens when it is spent."""
+    workers: Workers[Self]
+    """Workers: register them, claim runs, renew leases."""
+    push_services: PushServices[Self]
+    """Services that get runs by HTTP."""
+    projects: Projects[Self]
+    """Projects, and reports of their usage."""
+    api_keys: ApiKeys[Self]
+    """The API keys of a project."""
+    members: Members[Self]
+    """The members of a project."""
+    quotas: Quotas[Self]
+    """The quotas of a project."""
+    limits: Limits[Self]
+    """The concurrency limits of a project."""
+    prices: Prices[Self]
+    """The prices of models."""
+    audit: Audit[Self]
+    """The audit log of a project."""
+    notifications: Notifications[Self]
+    """Notifications of the changes of a project."""
+    health: ServerHealth[Self]
+    """The health of the server."""
 
-    @resource
-    def events(self) -> Events[Self]:
-        """The events of runs: append, read and follow them."""
-        return Events(self)
 
-    @resource
-    def artifacts(self) -> Artifacts[Self]:
-        """The artifacts of runs: store and read their bytes."""
-        return Artifacts(self)
-
-    @resource
-    def input_requests(self) -> InputRequests[Self]:
-        """Forms that runs wait for."""
-        return InputRequests(self)
-
-    @resource
-    def conversations(self) -> Conversations[Self]:
-        """Conversations, and their runs."""
-        return Conversations(self)
-
-    @resource
-    def messages(self) -> Messages[Self]:
-        """The messages of conversations."""
-        return Messages(self)
-
-    @resource
-    def batches(self) -> Batches[Self]:
-        """Runs that are created together."""
-        return Batches(self)
-
-    @resource
-    def bulk_jobs(self) -> BulkJobs[Self]:
-        """One action on all runs that match a filter."""
-        return BulkJobs(self)
-
-    @resource
-    def schedules(self) -> Schedules[Self]:
-        """Schedules: recurring and one-time."""
-        return Schedules(self)
-
-    @resource
-    def webhooks(self) -> Webhooks[Self]:
-        """Webhooks, and their deliveries."""
-        return Webhooks(self)
-
-    @resource
-    def triggers(self) -> Triggers[Self]:
-        """Triggers: URLs that start runs."""
-        return Triggers(self)
-
-    @resource
-    def alerts(self) -> Alerts[Self]:
-        """Alert rules, and their history."""
-        return Alerts(self)
-
-    @resource
-    def budgets(self) -> Budgets[Self]:
-        """Budgets: what runs may spend, and what happens when it is spent."""
-        return Budgets(self)
-
-    @resource
-    def workers(self) -> Workers[Self]:
-        """Workers: register them, claim runs, renew leases."""
-        return Workers(self)
-
-    @resource
-    def push_services(self) -> PushServices[Self]:
-        """Services that get runs by HTTP."""
-        return PushServices(self)
-
-    @resource
-    def projects(self) -> Projects[Self]:
-        """Projects, and reports of their usage."""
-        return Projects(self)
-
-    @resource
-    def api_keys(self) -> ApiKeys[Self]:
-        """The API keys of a project."""
-        return ApiKeys(self)
-
-    @resource
-    def members(self) -> Members[Self]:
-        """The members of a project."""
-        return Members(self)
-
-    @resource
-    def quotas(self) -> Quotas[Self]:
-        """The quotas of a project."""
-        return Quotas(self)
-
-    @resource
-    def limits(self) -> Limits[Self]:
-        """The concurrency limits of a project."""
-        return Limits(self)
-
-    @resource
-    def prices(self) -> Prices[Self]:
-        """The prices of models."""
-        return Prices(self)
-
-    @resource
-    def audit(self) -> Audit[Self]:
-        """The audit log of a project."""
-        return Audit(self)
-
-    @resource
-    def notifications(self) -> Notifications[Self]:
-        """Notifications of the changes of a project."""
-        return Notifications(self)
-
-    @resource
-    def health(self) -> ServerHealth[Self]:
-        """The health of the server."""
-        return ServerHealth(self)
+for _name, _kind in Resources.__annotations__.items():
+    _resource: cached_property[object] = cached_property(_kind.__origin__)
+    _resource.__set_name__(Resources, _name)
+    setattr(Resources, _name, _resource)
 
 
 class Calls(Resources, CallFactory):

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from runstead.sdk.models.user_types import convert
+from runstead.sdk.routes.create import StartOptions
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -19,21 +20,7 @@ C_co = TypeVar("C_co", covariant=True)
 WHOLE: Final = ("config", "input", "run")
 
 #: What `client.start` takes beside the arguments of a task's function.
-START_OPTIONS: Final = frozenset(
-    {
-        "id",
-        "title",
-        "labels",
-        "priority",
-        "available_at",
-        "budget",
-        "project",
-        "if_differs",
-        "concurrency_key",
-        "unique",
-        "debounce",
-    }
-)
+START_OPTIONS: Final = StartOptions.__annotations__.keys() | {"project"}
 #: Return annotations by function: each step needs one, and it takes long to resolve.
 _return_types: Final[WeakKeyDictionary[Callable[..., Any], Any]] = WeakKeyDictionary()
 

@@ -16,9 +16,9 @@ from runstead.cli.shared.parsing import (
 Database = Annotated[
     str | None, Parameter(help="postgresql://… or sqlite:///<path>; else RUNSTEAD_DATABASE_URL")
 ]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON")]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON")]
 RunId = Annotated[str, Parameter(help="The run's id")]
-Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask", negative="")]
+Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask")]
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
 Kind = Literal["agent", "workflow", "task", "eval"]
 
@@ -37,9 +37,7 @@ JsonOrText = Annotated[
     ),
 ]
 #: The two options that `read_config` reads.
-Config = Annotated[
-    list[str] | None, Parameter(help="name=value, the value JSON, text or @file; may repeat", negative="")
-]
+Config = Annotated[list[str] | None, Parameter(help="name=value, the value JSON, text or @file; may repeat")]
 ConfigJson = Annotated[
     str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
 ]
@@ -50,14 +48,14 @@ ConfigJson = Annotated[
 class RunSelection:
     """The options of commands that choose runs."""
 
-    status: Annotated[list[Status] | None, Parameter(help="May repeat", negative="")] = None
-    kind: Annotated[list[Kind] | None, Parameter(help="May repeat", negative="")] = None
-    target: Annotated[list[str] | None, Parameter(help="Such as task:sum; may repeat", negative="")] = None
-    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat", negative="")] = None
+    status: Annotated[list[Status] | None, Parameter(help="May repeat")] = None
+    kind: Annotated[list[Kind] | None, Parameter(help="May repeat")] = None
+    target: Annotated[list[str] | None, Parameter(help="Such as task:sum; may repeat")] = None
+    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat")] = None
     batch: Annotated[str | None, Parameter(help="Only runs of this batch")] = None
     schedule: Annotated[str | None, Parameter(help="Only runs of this schedule")] = None
     parent: Annotated[str | None, Parameter(help="Only children of this run")] = None
-    root_only: Annotated[bool, Parameter(help="Only runs without a parent", negative="")] = False
+    root_only: Annotated[bool, Parameter(help="Only runs without a parent")] = False
     search: Annotated[str | None, Parameter(help="Text in id, title, target, labels or error")] = None
     since: Annotated[str | None, Parameter(help="Created after: a time, or a duration such as 2h")] = None
     until: Annotated[str | None, Parameter(help="Created before: a time, or a duration such as 2h")] = None

@@ -63,14 +63,3 @@ def confirm(question: str, *, yes: bool) -> None:
     print(f"{safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         fail("nothing was changed")
-
-
-def show(value: Any, *, json: bool) -> None:
-    """Print a mapping as JSON or as `name: value` lines."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
-    if json:
-        print(document(value), flush=True)
-    else:
-        for name, member in value.items():
-            print(f"{name}: {safe(str(member))}")

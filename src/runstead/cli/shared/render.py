@@ -122,6 +122,17 @@ class Column(NamedTuple, Generic[T]):
     cells_min: int = 8
 
 
+def time_column(title: str, at: Callable[[T], datetime | None], *, drop_rank: int = 0) -> Column[T]:
+    """Return a column of times."""
+    return Column(title, lambda row: format_time(at(row)), drop_rank, keep_whole=True)
+
+
+def age_column(title: str, at: Callable[[T], datetime | None], *, drop_rank: int = 0) -> Column[T]:
+    """Return a column of times, as `3m ago` in a terminal."""
+    screen = Screen.of()
+    return Column(title, lambda row: format_age(at(row), screen), drop_rank, keep_whole=True)
+
+
 def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> str:
     """Aligned columns below their titles, two spaces apart."""
     cells = [[safe(column.cell(row)) for column in columns] for row in rows]

@@ -1,7 +1,6 @@
 """Compensations: runs that undo what a run has done, if it fails or is cancelled."""
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,20 +10,15 @@ from runstead.sdk.durable.history import STEP_FINISHED
 from runstead.sdk.durable.step_runner import current_branch
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.routes.create import split_target
+from runstead.sdk.task import RunRequest
 
 
 class Compensations(Forms):
     """The part of a context that registers compensations, and reads the steps of the run that it compensates."""
 
-    async def compensate(
-        self,
-        target: str,
-        *,
-        config: Mapping[str, Any] | None = None,
-        input: Any = None,  # noqa: A002 - the member's name on the wire
-        title: str | None = None,
-    ) -> None:
+    async def compensate(self, request: RunRequest, title: str | None = None) -> None:
         """Register a compensation of `task:…` or `workflow:…`, once."""
+        target, config, input_, _ = request
         if split_target(target)[0] not in ("task", "workflow"):
             raise ValueError(f"A compensation is a task or a workflow, not {target!r}")
         branch, step_name = current_branch(), f"compensate {target}"
@@ -33,13 +27,8 @@ class Compensations(Forms):
             return
         with branch.running(step_name):
             self._start(step_id, step_name)
-            await self.register_compensation(
-                target,
-                config=config,
-                input=input,
-                title=title,
-                key=self._key(step_id, [target, config, input, title]),
-            )
+            key = self._key(step_id, [target, config, input_, title])
+            await self.register_compensation(request, key, title)
             self._finish(step_id, step_name)
 
     def _key(self, step_id: str, request: list[Any]) -> str:
@@ -49,26 +38,16 @@ class Compensations(Forms):
         text = msgspec.json.encode(request, order="deterministic")
         return f"{step_id}:{hashlib.sha256(text).hexdigest()}"
 
-    async def register_compensation(
-        self,
-        target: str,
-        *,
-        config: Any,
-        input: Any,  # noqa: A002 - the member's name on the wire
-        key: str,
-        title: str | None = None,
-    ) -> None:
+    async def register_compensation(self, request: RunRequest, key: str, title: str | None = None) -> None:
         """Register a compensation under a key of the run, without a step in its log."""
-        run = self.run
         call = self.calls.runs.compensate(
-            run.run_id,
-            target,
-            config=config,
-            input=input,
+            self.run.run_id,
+            request.target,
+            config=request.config,
+            input=request.input,
             title=title,
             idempotency_key=key,
-            attempt=run.attempt,
-            lease_token=run.lease_token,
+            **self.fence,
         )
         try:
             await self.send(call)

@@ -1,6 +1,5 @@
 """The context that a handler receives with its run. docs/context.md describes its members."""
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Never, ParamSpec, TypeAlias, TypeVar, TypeVarTuple, overload
@@ -9,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError
+from runstead.sdk.durable.emitter import LeaseLostError, Source
 from runstead.sdk.durable.message_stream import Message, Role, ToolCall
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import First
@@ -285,10 +284,7 @@ class Context(HandlerContext):
         is a string, `ctx.spawn("task:book", input={"line": line})`, of `task:…`, `workflow:…` or `eval:…`. `title` is
         shown to people. Raise ValueError for another target, TypeError for arguments that do not fit the function.
         """
-        request = run_request(target, args, arguments)
-        return self._attempt.spawn(
-            request.target, config=request.config, input=request.input, title=title, returns=request.returns
-        )
+        return self._attempt.spawn(run_request(target, args, arguments), title)
 
     # Compensations
 
@@ -324,10 +320,7 @@ class Context(HandlerContext):
         and `input`, as for `spawn`. A run has at most 100. Raise ValueError for another target, TypeError for arguments
         that do not fit.
         """
-        request = run_request(target, args, arguments)
-        return self._attempt.compensate(
-            request.target, config=request.config, input=request.input, title=title
-        )
+        return self._attempt.compensate(run_request(target, args, arguments), title)
 
     @tracked
     def steps_to_undo(self) -> Awaits[list[tuple[str, Any]]]:
@@ -449,24 +442,22 @@ class Context(HandlerContext):
         The record is stored in the log, once across tries. `partial`: the provider did not report all of them. Raise
         ValueError for a count below 0.
         """
-        self._attempt.usage(
-            provider,
-            model,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cached_input_tokens=cached_input_tokens,
-            reasoning_tokens=reasoning_tokens,
-            finish_reason=finish_reason,
-            provider_request_id=provider_request_id,
-            partial=partial,
-        )
+        counts = {
+            "inputTokens": input_tokens,
+            "outputTokens": output_tokens,
+            "cachedInputTokens": cached_input_tokens,
+            "reasoningTokens": reasoning_tokens,
+        }
+        more = {"partial": partial, "finishReason": finish_reason, "providerRequestId": provider_request_id}
+        self._attempt.usage(provider, model, counts, more)
 
     # Artifacts
 
     @tracked
     def artifact(
         self,
-        source: bytes | bytearray | memoryview | str | os.PathLike[str],
+        /,
+        source: Source,
         name: str | None = None,
         media_type: str | None = None,
         *,
@@ -484,4 +475,5 @@ class Context(HandlerContext):
         `ctx.artifact("report.csv", uri="…", size=…)` records an artifact that is stored elsewhere; `size` is in bytes.
         The record is sent with the completion, so there is nothing to await.
         """
-        return self._attempt.artifact(source, name, media_type, size=size, uri=uri, sha256=sha256, **more)
+        facts = {"size": size, "uri": uri, "sha256": sha256, **more}
+        return self._attempt.artifact(source, name, media_type, facts)

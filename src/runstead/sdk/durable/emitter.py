@@ -14,18 +14,20 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from runstead.sdk.durable.branch import running_step
-from runstead.sdk.durable.history import LOG
+from runstead.sdk.durable.history import CUSTOM, LOG
 from runstead.sdk.durable.pending_calls import PendingCalls
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.resources import Calls
-from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.call import Call, members
 from runstead.sdk.tracing import AttemptSpan
 from runstead.sdk.worker.outbox import Outbox
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
 
+#: The bytes of an artifact, or the path of its file.
+Source = bytes | bytearray | memoryview | str | os.PathLike[str]
 _ANY_TYPE: Final = "application/octet-stream"
 LOG_BYTES: Final = 1024 * 1024
 #: Room for notes in a log, such as "(2 earlier lines were dropped)".
@@ -70,6 +72,8 @@ class Emitter:
         self.exit_code: int | None = None
         self.artifacts: list[dict[str, Any]] = []
         self.run = run
+        #: The members of a write that prove that this attempt holds the run.
+        self.fence: Final[dict[str, Any]] = {"attempt": run.attempt, "lease_token": run.lease_token}
         self.calls = calls
         self.send = send
         self._sleep = sleep
@@ -115,6 +119,9 @@ class Emitter:
             self._put_lines()
         self._outbox.put(event)
 
+    def _emit_custom(self, name: str, value: Mapping[str, Any]) -> None:
+        self.emit_nowait({"type": CUSTOM, "name": name, "value": value})
+
     def _check_writable(self) -> None:
         """Raise Suspend where the run waits: a block that runs for the wait writes nothing."""
 
@@ -137,11 +144,7 @@ class Emitter:
         await self._outbox.flush()
 
     async def _append(self, batch: list[msgspec.Raw]) -> None:
-        await self.send(
-            self.calls.events.append(
-                self.run.run_id, batch, attempt=self.run.attempt, lease_token=self.run.lease_token
-            )
-        )
+        await self.send(self.calls.events.append(self.run.run_id, batch, **self.fence))
 
     async def drain(self) -> None:
         """Wait while more than 4 MiB of events are queued."""
@@ -222,28 +225,17 @@ class Emitter:
         return "\n".join([*first, *self._lines])
 
     def artifact(
-        self,
-        source: bytes | bytearray | memoryview | str | os.PathLike[str],
-        name: str | None = None,
-        media_type: str | None = None,
-        *,
-        size: int | None = None,
-        uri: str | None = None,
-        sha256: str | None = None,
-        **more: Any,
+        self, source: Source, name: str | None, media_type: str | None, facts: Mapping[str, Any]
     ) -> Awaitable[StoredArtifact | None]:
         """Store bytes or a file with the run, or record an artifact that is stored elsewhere; see `Context.artifact`.
 
-        A record is sent with the completion, so there is nothing to await.
+        `facts` are the members of a record, which is sent with the completion: there is nothing to await.
         """
         self._check_writable()
         if isinstance(source, str) and name is None:
-            known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
-            self.artifacts.append(
-                {"name": source} | {key: value for key, value in known.items() if value is not None}
-            )
+            self.artifacts.append(members(**{"name": source, "media_type": media_type, **facts}))
             return NothingToWaitFor()
-        if more or size is not None or uri is not None or sha256 is not None:
+        if members(**facts):
             raise TypeError("A stored artifact takes a name and a media_type; the server derives the rest")
         if name is None:
             if not isinstance(source, str | os.PathLike):
@@ -253,9 +245,7 @@ class Emitter:
             raise ValueError(f"An artifact's name has 1 to 255 characters, no slash and no control: {name!r}")
         return self._store(source, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
 
-    async def _store(
-        self, source: bytes | bytearray | memoryview | str | os.PathLike[str], name: str, media_type: str
-    ) -> StoredArtifact:
+    async def _store(self, source: Source, name: str, media_type: str) -> StoredArtifact:
         upload = Upload(source)
         sha256 = await in_thread(upload.sha256, f"runstead-{self.run.run_id}")
         if self.run.attempt > 1:  # an earlier attempt may have stored it: gigabytes need not be sent again
@@ -268,13 +258,7 @@ class Emitter:
     async def store_artifact(self, name: str, upload: Upload, media_type: str, sha256: str) -> StoredArtifact:
         """Send an artifact to the server. Raise its refusal."""
         call = self.calls.artifacts.store(
-            self.run.run_id,
-            name,
-            upload,
-            media_type=media_type,
-            sha256=sha256,
-            attempt=self.run.attempt,
-            lease_token=self.run.lease_token,
+            self.run.run_id, name, upload, media_type=media_type, sha256=sha256, **self.fence
         )
         return (await self.send(call)).artifact
 

@@ -72,8 +72,7 @@ class Forms(Waits):
                 form.title,
                 form.fields,
                 description=form.description,
-                attempt=self.run.attempt,
-                lease_token=self.run.lease_token,
+                **self.fence,
             )
             await self.send(call)
         return await super().park(request)

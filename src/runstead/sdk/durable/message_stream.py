@@ -13,9 +13,10 @@ from typing import Any, Final, Literal, Self
 import msgspec
 
 from runstead.sdk.durable.branch import running_step
-from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
+from runstead.sdk.durable.history import RESULT, USAGE, History
 from runstead.sdk.durable.reports import Reports
 from runstead.sdk.models.usage import summed
+from runstead.sdk.routes.call import members
 
 Role = Literal["assistant", "user", "system", "developer"]
 
@@ -100,39 +101,19 @@ class MessageStream(Reports):
         writer = MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name})
         return ToolCall(writer, arguments, result)
 
-    def usage(
-        self,
-        provider: str,
-        model: str,
-        *,
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-        cached_input_tokens: int = 0,
-        reasoning_tokens: int = 0,
-        finish_reason: str | None = None,
-        provider_request_id: str | None = None,
-        partial: bool = False,
-    ) -> None:
-        """Record the tokens of one call of a model; see `Context.usage`."""
-        counts = {
-            "inputTokens": input_tokens,
-            "outputTokens": output_tokens,
-            "cachedInputTokens": cached_input_tokens,
-            "reasoningTokens": reasoning_tokens,
-        }
+    def usage(self, provider: str, model: str, counts: Mapping[str, int], more: Mapping[str, Any]) -> None:
+        """Record the tokens of one call of a model; see `Context.usage`. `more` are members that may be None."""
         for name, count in counts.items():
             if count < 0:
                 raise ValueError(f"{name} must not be below 0, and is {count}")
         usage_id = self._next_id("u")
         if usage_id in self._usages or (self._history.origins and self._is_replayed()):
             return  # counted: in an earlier try, or in the run that this one is a retry of
-        usage = {"id": usage_id, "provider": provider, "model": model, **counts, "partial": partial}
-        usage |= {"finishReason": finish_reason, "providerRequestId": provider_request_id}
-        usage = {name: value for name, value in usage.items() if value is not None}
+        usage = members(id=usage_id, provider=provider, model=model, **counts, **more)
         self._usages[usage_id] = usage
         if self.trace is not None:
             self.trace.add_usage(usage)
-        self.emit_nowait({"type": CUSTOM, "name": USAGE, "value": usage})
+        self._emit_custom(USAGE, usage)
 
     @property
     def completion_metadata(self) -> dict[str, Any] | None:
@@ -281,27 +262,20 @@ class MessageWriter:
             self.close()
 
 
-class Message:
-    """A message, or reasoning, that is being emitted. `id` is its messageId."""
+class _Emitted:
+    """What is emitted whole when it is awaited, or in parts within `async with`."""
 
-    def __init__(self, writer: MessageWriter, text: str | None) -> None:
+    def __init__(self, writer: MessageWriter) -> None:
         self._writer = writer
-        self._text = text
         self.used = False
 
     @property
     def id(self) -> str:
         return self._writer.id
 
-    async def write(self, delta: str) -> None:
-        """Emit the next part."""
-        await self._writer.write(delta)
-
     async def __aenter__(self) -> Self:
         self.used = True
         await self._writer.open()
-        if self._text is not None:
-            await self._writer.write(self._text)
         return self
 
     async def __aexit__(
@@ -313,9 +287,7 @@ class Message:
             self._writer.interrupt()
 
     async def write_whole(self) -> None:
-        """Emit the whole message."""
-        if self._text is None:
-            raise TypeError('Give the whole text, as in await ctx.text("Hello"), or use async with')
+        """Emit all of it."""
         async with self:
             pass
 
@@ -323,22 +295,41 @@ class Message:
         return self.write_whole().__await__()
 
 
-class ToolCall:
+class Message(_Emitted):
+    """A message, or reasoning, that is being emitted. `id` is its messageId."""
+
+    def __init__(self, writer: MessageWriter, text: str | None) -> None:
+        super().__init__(writer)
+        self._text = text
+
+    async def write(self, delta: str) -> None:
+        """Emit the next part."""
+        await self._writer.write(delta)
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self._text is not None:
+            await self._writer.write(self._text)
+        return self
+
+    async def write_whole(self) -> None:
+        """Emit the whole message."""
+        if self._text is None:
+            raise TypeError('Give the whole text, as in await ctx.text("Hello"), or use async with')
+        await super().write_whole()
+
+
+class ToolCall(_Emitted):
     """A tool call that is being emitted. `id` is its toolCallId.
 
     Set `result` (any JSON); set `is_error` too where the result is an error.
     """
 
     def __init__(self, writer: MessageWriter, arguments: Any, result: Any) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._arguments = arguments
-        self.used = False
         self.result = result
         self.is_error = False
-
-    @property
-    def id(self) -> str:
-        return self._writer.id
 
     async def write(self, delta: str) -> None:
         """Emit the next part of the arguments' JSON."""
@@ -347,8 +338,7 @@ class ToolCall:
         await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
-        self.used = True
-        await self._writer.open()
+        await super().__aenter__()
         if self._arguments is not None:
             await self._writer.write(msgspec.json.encode(self._arguments).decode())
             self._writer.close()
@@ -365,11 +355,3 @@ class ToolCall:
         self._writer.close()
         if self.result is not msgspec.UNSET:
             self._writer.emit_result(self.result, is_error=self.is_error)
-
-    async def write_whole(self) -> None:
-        """Emit the whole tool call."""
-        async with self:
-            pass
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self.write_whole().__await__()

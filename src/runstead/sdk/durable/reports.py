@@ -7,7 +7,7 @@ import msgspec
 
 from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.compensations import Compensations
-from runstead.sdk.durable.history import CUSTOM, PROGRESS, VALUE
+from runstead.sdk.durable.history import PROGRESS, VALUE
 from runstead.sdk.routes.call import members
 
 #: The server's bounds; see docs/bounds.md.
@@ -30,7 +30,7 @@ class Reports(Compensations):
             return
         share = None if fraction is None else min(max(float(fraction), 0.0), 1.0)
         value = members(fraction=share, message=None if message is None else message[:_MESSAGE_CHARS])
-        self.emit_nowait({"type": CUSTOM, "name": PROGRESS, "value": value})
+        self._emit_custom(PROGRESS, value)
         await self.drain()
 
     async def set(self, name: str, value: Any) -> None:
@@ -50,7 +50,7 @@ class Reports(Compensations):
             raise ValueError(f"A run has at most {_VALUES} values: put several into one object, not {name!r}")
         names.add(name)
         named = {"name": name, "value": msgspec.Raw(encoded)}
-        self.emit_nowait({"type": CUSTOM, "name": VALUE, "value": named})
+        self._emit_custom(VALUE, named)
         await self.flush()
 
     def skips_log(self) -> bool:

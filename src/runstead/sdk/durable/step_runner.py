@@ -21,7 +21,6 @@ from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import (
     BLOCKED,
     BLOCKED_CALL,
-    CUSTOM,
     GATHER,
     GATHER_FAILED,
     STEP_FINISHED,
@@ -335,7 +334,7 @@ class StepRunner(ValueStore):
         tries = history.blocked_tries - history.blocked_tries_before
         if history.blocks.get(step_id) != value:
             tries = 0
-            self.emit_nowait({"type": CUSTOM, "name": BLOCKED, "value": value})
+            self._emit_custom(BLOCKED, value)
         return branch.suspend(Suspend(self.blocked_wait(str(changed), tries)))
 
     def _start(self, step_id: str, name: str, **more: Any) -> None:
@@ -361,7 +360,7 @@ class StepRunner(ValueStore):
     def _emit_retry(self, step_id: str, name: str, failed: int, failure: StepFailure) -> None:
         value = {"step_id": step_id, "step_name": name, "tries": failed}
         value["message"] = failure.message if self.codec is None else HIDDEN_MESSAGE
-        self.emit_nowait({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
+        self._emit_custom(STEP_RETRIED, value | members(code=failure.code))
 
     async def gather(self, *work: Awaitable[Any]) -> Any:
         """Await the work concurrently, and return its results in order; see `Context.gather`."""
@@ -420,7 +419,7 @@ class StepRunner(ValueStore):
         assert error is not None
         if isinstance(error, Exception) and gather_id not in self._history.failed_branches:
             value = {"step_id": gather_id, "branch": failed}
-            self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
+            self._emit_custom(GATHER_FAILED, value)
         raise error
 
 

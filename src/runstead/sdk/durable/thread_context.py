@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Never, ParamSpec, Self, TypeVar, TypeVarTuple, overload
@@ -11,14 +10,11 @@ import msgspec
 
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, HandlerContext
-from runstead.sdk.durable.emitter import NothingToWaitFor
 from runstead.sdk.durable.message_stream import Message, Role, ToolCall
 from runstead.sdk.durable.pending_calls import calling_from_thread
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
-from runstead.sdk.durable.step_runner import as_coroutine
 from runstead.sdk.durable.waits import Child
-from runstead.sdk.models.artifact import StoredArtifact
 from runstead.sdk.models.run import Run
 from runstead.sdk.task import Task
 from runstead.sdk.worker.threads import in_thread
@@ -36,9 +32,9 @@ E = TypeVar("E")
 
 
 def _blocking(
-    method: Callable[Concatenate[Context, P], Coroutine[Any, Any, T]],
+    method: Callable[Concatenate[Context, P], Awaitable[T]],
 ) -> "Callable[Concatenate[ThreadContext, P], T]":
-    """Return a method with the types of `method` that blocks until its coroutine has ended."""
+    """Return a method with the types of `method` that blocks until what it returns is done."""
 
     @functools.wraps(method)
     def call(self: "ThreadContext", *args: P.args, **kwargs: P.kwargs) -> T:
@@ -68,7 +64,7 @@ class ThreadContext(HandlerContext):
         self._context = Context(attempt)
         self._loop = loop
 
-    def _wait(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _wait(self, work: Callable[[], Awaitable[T]]) -> T:
         async def called() -> T:
             return await work()
 
@@ -90,6 +86,7 @@ class ThreadContext(HandlerContext):
     set = _blocking(Context.set)
     usage = _in_loop(Context.usage)
     steps_to_undo = _blocking(Context.steps_to_undo)
+    artifact = _blocking(Context.artifact)
 
     @overload
     def step(
@@ -237,23 +234,6 @@ class ThreadContext(HandlerContext):
         """
         call = self._context.tool_call(name, arguments, result=result)
         return self._write(call, is_whole=result is not msgspec.UNSET)
-
-    def artifact(
-        self,
-        source: bytes | bytearray | memoryview | str | os.PathLike[str],
-        name: str | None = None,
-        media_type: str | None = None,
-        *,
-        size: int | None = None,
-        uri: str | None = None,
-        sha256: str | None = None,
-        **more: Any,
-    ) -> StoredArtifact | None:
-        """As `Context.artifact`. The artifact is stored when this returns."""
-        storing = self._context.artifact(source, name, media_type, size=size, uri=uri, sha256=sha256, **more)
-        if isinstance(storing, NothingToWaitFor):
-            return None
-        return self._wait(lambda: as_coroutine(storing))
 
     def _write(self, message: Message | ToolCall, *, is_whole: bool) -> "ThreadMessage":
         if is_whole:

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, overload
 from msgspec.structs import replace
 
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.history import ASKED, CUSTOM, FAILED_STEP, NOW, PATCHED, RETRIED, WaitResult
+from runstead.sdk.durable.history import ASKED, FAILED_STEP, NOW, PATCHED, RETRIED, WaitResult
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
@@ -34,7 +34,7 @@ from runstead.sdk.models.run import OpenEvent, Run, Waiting
 from runstead.sdk.routes.call import members
 from runstead.sdk.routes.create import split_target
 from runstead.sdk.routes.values import HIDDEN_MESSAGE, with_error
-from runstead.sdk.task import converted
+from runstead.sdk.task import RunRequest, converted
 
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
@@ -141,7 +141,7 @@ class Waits(Races):
             with self.span("wait", name, step_id):
                 self._start(step_id, name, **members(until=history.wait_ends.get(step_id)))
             if asked is not None:
-                self.emit_nowait({"type": CUSTOM, "name": ASKED, "value": {"tool_call_id": call_id, **asked}})
+                self._emit_custom(ASKED, {"tool_call_id": call_id, **asked})
         raise branch.suspend(
             Suspend(
                 WaitRequest(
@@ -162,16 +162,9 @@ class Waits(Races):
 
     # Child runs
 
-    async def spawn(
-        self,
-        target: str,
-        *,
-        config: Mapping[str, Any] | None = None,
-        input: Any = None,  # noqa: A002 - the member's name on the wire
-        title: str | None = None,
-        returns: Any = Any,
-    ) -> "Child[Any]":
-        """Create a child run of `task:…`, `workflow:…` or `eval:…`, once. `returns` is the type of its output."""
+    async def spawn(self, request: RunRequest, title: str | None = None) -> "Child[Any]":
+        """Create a child run of `task:…`, `workflow:…` or `eval:…`, once."""
+        target, config, input_, returns = request
         if split_target(target)[0] == "agent":
             raise ValueError(f"An agent's run is created by client.start, not by spawn: {target!r}")
         branch, step_name = current_branch(), f"spawn {target}"
@@ -187,7 +180,7 @@ class Waits(Races):
             project = self.run.project_id or ""
             creation = self.calls.runs.create(
                 target,
-                input=input,
+                input=input_,
                 config=config,
                 id=run_id,
                 parent_run_id=self.run.run_id,
@@ -235,7 +228,7 @@ class Waits(Races):
         if step_id not in self._history.values:
             text = self._now().isoformat()
             self._history.values[step_id] = text
-            self.emit_nowait({"type": CUSTOM, "name": NOW, "value": {"step_id": step_id, "value": text}})
+            self._emit_custom(NOW, {"step_id": step_id, "value": text})
         return datetime.fromisoformat(self._history.values[step_id])
 
     def patched(self, patch: str) -> bool:
@@ -246,9 +239,7 @@ class Waits(Races):
         if answer is None:
             answer = not history.has_passed(branch.prefix, branch.count)
             if answer:
-                self.emit_nowait(
-                    {"type": CUSTOM, "name": PATCHED, "value": {"id": patch, "branch": branch.prefix}}
-                )
+                self._emit_custom(PATCHED, {"id": patch, "branch": branch.prefix})
             history.patches[patch, branch.prefix] = answer
         return answer
 
@@ -278,7 +269,7 @@ class Waits(Races):
         if not isinstance(error, Exception) or number > max_retries or is_final(error):
             if step_id is not None or block is not None:  # a retry of the run can go on from there
                 value = members(step_id=step_id, block_step_id=block)
-                self.emit_nowait({"type": CUSTOM, "name": FAILED_STEP, "value": value})
+                self._emit_custom(FAILED_STEP, value)
             return None
         retry = {
             "retry": number,
@@ -290,7 +281,7 @@ class Waits(Races):
             "step_id": step_id,
             "block_step_id": block,
         }
-        self.emit_nowait({"type": CUSTOM, "name": RETRIED, "value": retry})
+        self._emit_custom(RETRIED, retry)
         at = self._now() + timedelta(seconds=backoff_s(1.0, number - 1))
         return WaitRequest(reason="event", call_id=f"retry:{number}", tool_name="retry", resume_at=at)
 
@@ -312,8 +303,7 @@ class Waits(Races):
                 open_approvals=request.open_approvals,
                 open_events=request.open_events,
                 release=True,
-                attempt=self.run.attempt,
-                lease_token=self.run.lease_token,
+                **self.fence,
             )
         )
 

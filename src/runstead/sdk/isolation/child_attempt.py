@@ -13,6 +13,7 @@ from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.messages import (
+    SAME,
     AskCancelled,
     CallFailed,
     CallResult,
@@ -73,16 +74,11 @@ class ParentLink:
         self.channel.send(
             SendCall(
                 number=number,
-                method=call.method,
-                path=call.path,
                 query=list(call.query),
                 content=content,
                 is_upload=is_upload,
                 headers=tracing.headers() | dict(call.headers),
-                idempotency_key=call.idempotency_key,
-                repeatable=call.repeatable,
-                extra_wait_s=call.extra_wait_s,
-                owner=call.owner,
+                **{name: getattr(call, name) for name in SAME},
             )
         )
         body = await response

@@ -88,6 +88,10 @@ class AskCancelled(_Message, frozen=True):
     number: int
 
 
+#: The members that a `SendCall` has as its `Call`.
+SAME: Final = ("method", "path", "idempotency_key", "repeatable", "extra_wait_s", "owner")
+
+
 class SendCall(_Message, frozen=True):
     """Send a call to the server, and return the response."""
 

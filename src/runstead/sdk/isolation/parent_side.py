@@ -16,6 +16,7 @@ from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.messages import (
+    SAME,
     AskCancelled,
     CallFailed,
     CallResult,
@@ -251,15 +252,5 @@ def _call(message: SendCall) -> Call[bytes]:
     body: Any = msgspec.UNSET
     if message.content is not None:
         body = Upload(message.content) if message.is_upload else msgspec.Raw(message.content)
-    return Call(
-        method=message.method,
-        path=message.path,
-        answer=bytes,
-        query=tuple(message.query),
-        body=body,
-        headers=message.headers,
-        idempotency_key=message.idempotency_key,
-        repeatable=message.repeatable,
-        extra_wait_s=message.extra_wait_s,
-        owner=message.owner,
-    )
+    same = {name: getattr(message, name) for name in SAME}
+    return Call(answer=bytes, query=tuple(message.query), body=body, headers=message.headers, **same)

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from runstead.sdk.errors import text_of
+from runstead.sdk.errors import ErrorDetail
 from runstead.sdk.models.response import Listing, Page, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -22,7 +22,7 @@ class Owner(ResponseModel, frozen=True, kw_only=True):
     id: str
 
 
-class RunError(ResponseModel, frozen=True, kw_only=True):
+class RunError(ErrorDetail, ResponseModel, frozen=True, kw_only=True):
     """Why a run failed or was cancelled. `detail` is any JSON.
 
     A handler that raised an exception gives its type's name and its traceback.
@@ -31,16 +31,6 @@ class RunError(ResponseModel, frozen=True, kw_only=True):
     message: str
     code: str | None = None
     detail: Any = None
-
-    @property
-    def type(self) -> str | None:
-        """The name of the exception's type. None where no exception of a handler failed the run."""
-        return text_of(self.detail, "type")
-
-    @property
-    def traceback(self) -> str | None:
-        """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
-        return text_of(self.detail, "traceback")
 
 
 class Descendants(ResponseModel, frozen=True, kw_only=True):

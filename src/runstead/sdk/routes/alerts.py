@@ -1,7 +1,6 @@
 """Routes of alert rules. All of them need the scope `admin`."""
 
 from datetime import datetime
-from types import NoneType
 from typing import Literal
 
 from runstead.sdk.models.alert import (
@@ -12,7 +11,8 @@ from runstead.sdk.models.alert import (
     AlertList,
     AlertTested,
 )
-from runstead.sdk.routes.call import Call, idempotent, members, query
+from runstead.sdk.routes.call import Call, idempotent, members
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 AlertKind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_silent", "delivery_failed"]
@@ -21,7 +21,7 @@ AlertKind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_si
 class Alerts(Resource[S_co]):
     """404 for a rule that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/alerts", key="new")
     def create(
         self,
         kind: AlertKind,
@@ -38,37 +38,19 @@ class Alerts(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[AlertAnswer]:
-        """`POST /projects/{ref}/alerts`: create a rule. It fires while the measured value is at least `threshold`.
+        """Create a rule. It fires while the measured value is at least `threshold`.
 
         `target` is for failure_rate and pending_age, `schedule_id` for schedule_missed. `webhook_id` receives the
         messages; without it, all webhooks that subscribe to `alert.fired` and `alert.resolved` do. 400 with `errors`
         for invalid values, 409 ALERT_LIMIT_REACHED.
         """
-        body = members(
-            kind=kind,
-            name=name,
-            target=target,
-            schedule_id=schedule_id,
-            threshold=threshold,
-            window_seconds=window_seconds,
-            min_runs=min_runs,
-            for_seconds=for_seconds,
-            repeat_seconds=repeat_seconds,
-            webhook_id=webhook_id,
-        )
-        return idempotent(
-            "POST", self._in_project(project, "alerts"), AlertAnswer, body=body, key=idempotency_key
-        )
 
-    @route
+    @endpoint("GET", "/projects/{ref}/alerts")
     def list(self, *, project: str | None = None) -> Call[AlertList]:
-        """`GET /projects/{ref}/alerts`: all of them with their state, those that fire first."""
-        return Call("GET", self._in_project(project, "alerts"), AlertList)
+        """All of them with their state, those that fire first."""
 
-    @route
-    def get(self, alert_id: str, *, project: str | None = None) -> Call[Alert]:
-        """`GET /projects/{ref}/alerts/{id}`"""
-        return Call("GET", self._in_project(project, "alerts", alert_id), Alert)
+    @endpoint("GET", "/projects/{ref}/alerts/{alert_id}")
+    def get(self, alert_id: str, *, project: str | None = None) -> Call[Alert]: ...
 
     @route
     def update(
@@ -104,30 +86,25 @@ class Alerts(Resource[S_co]):
             body["webhook_id"] = None
         return idempotent("PATCH", self._in_project(project, "alerts", alert_id), AlertAnswer, body=body)
 
-    @route
+    @endpoint("DELETE", "/projects/{ref}/alerts/{alert_id}")
     def delete(self, alert_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/alerts/{id}`: delete the rule and its history."""
-        return Call("DELETE", self._in_project(project, "alerts", alert_id), NoneType)
+        """Delete the rule and its history."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/alerts/{alert_id}/mute", key="new")
     def mute(
         self, alert_id: str, *, until: datetime | None = None, project: str | None = None
     ) -> Call[AlertAnswer]:
-        """`POST /projects/{ref}/alerts/{id}/mute`: send nothing until a time, or until it is unmuted."""
-        where, body = self._in_project(project, "alerts", alert_id, "mute"), members(until=until)
-        return idempotent("POST", where, AlertAnswer, body=body)
+        """Send nothing until a time, or until it is unmuted."""
 
-    @route
+    @endpoint("DELETE", "/projects/{ref}/alerts/{alert_id}/mute")
     def unmute(self, alert_id: str, *, project: str | None = None) -> Call[AlertAnswer]:
-        """`DELETE /projects/{ref}/alerts/{id}/mute`: send messages again."""
-        return Call("DELETE", self._in_project(project, "alerts", alert_id, "mute"), AlertAnswer)
+        """Send messages again."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/alerts/{alert_id}/test", key="new")
     def test(self, alert_id: str, *, project: str | None = None) -> Call[AlertTested]:
-        """`POST /projects/{ref}/alerts/{id}/test`: send its receivers an `alert.test`. 409 ALERT_HAS_NO_WEBHOOK."""
-        return idempotent("POST", self._in_project(project, "alerts", alert_id, "test"), AlertTested)
+        """Send its receivers an `alert.test`. 409 ALERT_HAS_NO_WEBHOOK."""
 
-    @route
+    @endpoint("GET", "/projects/{ref}/alerts/{alert_id}/history")
     def list_history(
         self,
         alert_id: str,
@@ -136,10 +113,6 @@ class Alerts(Resource[S_co]):
         limit: int | None = None,
         project: str | None = None,
     ) -> Call[AlertFiringPage]:
-        """`GET /projects/{ref}/alerts/{id}/history`: newest first; `page_info.next` is the next page's cursor."""
-        parameters = query(cursor=cursor, limit=limit)
-        return Call(
-            "GET", self._in_project(project, "alerts", alert_id, "history"), AlertFiringPage, parameters
-        )
+        """Newest first; `page_info.next` is the next page's cursor."""
 
     iter_history = every(list_history, AlertFiring)

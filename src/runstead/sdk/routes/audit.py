@@ -3,14 +3,15 @@
 from datetime import datetime
 
 from runstead.sdk.models.audit import AuditEntry, AuditPage
-from runstead.sdk.routes.call import Call, query
-from runstead.sdk.routes.route import Resource, S_co, every, route
+from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.endpoint import endpoint
+from runstead.sdk.routes.route import Resource, S_co, every
 
 
 class Audit(Resource[S_co]):
     """Reading the log needs the scope `audit:read`: 403 without it."""
 
-    @route
+    @endpoint("GET", "/projects/{ref}/audit")
     def list(
         self,
         *,
@@ -23,19 +24,9 @@ class Audit(Resource[S_co]):
         limit: int | None = None,
         project: str | None = None,
     ) -> Call[AuditPage]:
-        """`GET /projects/{ref}/audit`: one page, newest first.
+        """One page, newest first.
 
         `actor` is an id, `action` such as run.cancel, `object` a kind (`run`) or a kind and an id (`run:<id>`).
         """
-        filters = query(
-            actor=actor,
-            action=action,
-            object=object,
-            after=after,
-            before=before,
-            cursor=cursor,
-            limit=limit,
-        )
-        return Call("GET", self._in_project(project, "audit"), AuditPage, filters)
 
     iter = every(list, AuditEntry)

@@ -5,7 +5,8 @@ from typing import Any
 
 from runstead.sdk.models.batch import Batch, BatchPage, BatchProgress, CancelledBatch, CreatedBatch
 from runstead.sdk.models.value import Codec, packed
-from runstead.sdk.routes.call import Call, idempotent, members, query
+from runstead.sdk.routes.call import Call, idempotent, members
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route, stream
 from runstead.sdk.transport.batch_follower import BatchFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
@@ -36,21 +37,24 @@ class Batches(Resource[S_co]):
         where = self._in_project(project, "batches")
         return idempotent("POST", where, CreatedBatch, body=body, key=idempotency_key)
 
-    @route
+    @endpoint("GET", "/projects/{ref}/batches")
     def list(
         self, *, cursor: str | None = None, limit: int | None = None, project: str | None = None
     ) -> Call[BatchPage]:
-        """`GET /projects/{ref}/batches`: one page, newest first."""
-        return Call("GET", self._in_project(project, "batches"), BatchPage, query(cursor=cursor, limit=limit))
+        """One page, newest first."""
 
     iter = every(list, Batch)
 
-    @route
+    @endpoint("GET", "/projects/{ref}/batches/{batch_id}")
     def get(self, batch_id: str, *, project: str | None = None) -> Call[Batch]:
-        """`GET /projects/{ref}/batches/{id}`, with `status_counts`."""
-        return Call("GET", self._in_project(project, "batches", batch_id), Batch)
+        """Read a batch, with its `status_counts`."""
 
-    @route
+    @endpoint(
+        "POST",
+        "/projects/{ref}/batches/{batch_id}/retry",
+        key="new",
+        convert={"cancelled": lambda value: value or None},
+    )
     def retry(
         self,
         batch_id: str,
@@ -60,16 +64,13 @@ class Batches(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedBatch]:
-        """`POST /projects/{ref}/batches/{id}/retry`: create a batch from the requests of the failed runs.
+        """Create a batch from the requests of the failed runs.
 
         With `cancelled` the cancelled runs are included. Each new run's `retry_of` is the old run. 409
         BATCH_NOT_RETRIABLE while a run has not ended, and where no run, or more than 1,000 runs, would be retried.
         """
-        where = self._in_project(project, "batches", batch_id, "retry")
-        body = members(cancelled=cancelled or None, name=name)
-        return idempotent("POST", where, CreatedBatch, body=body, key=idempotency_key)
 
-    @route
+    @endpoint("POST", "/projects/{ref}/batches/{batch_id}/cancel", key="new")
     def cancel(
         self,
         batch_id: str,
@@ -78,12 +79,10 @@ class Batches(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CancelledBatch]:
-        """`POST /projects/{ref}/batches/{id}/cancel`: cancel the batch and every run that has not ended.
+        """Cancel the batch and every run that has not ended.
 
         `cancelled` is false where the batch had ended or was cancelled before.
         """
-        where = self._in_project(project, "batches", batch_id, "cancel")
-        return idempotent("POST", where, CancelledBatch, body=members(reason=reason), key=idempotency_key)
 
     @stream
     def follow(self, batch_id: str, *, project: str | None = None) -> StreamFollower[BatchProgress]:

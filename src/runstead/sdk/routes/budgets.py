@@ -1,13 +1,13 @@
 """Routes of budgets. Reading needs the scope `runs:read`, changing needs `admin`."""
 
 from collections.abc import Mapping
-from types import NoneType
 from typing import Any, Literal
 
 from runstead.sdk.models.budget import Budget, BudgetAnswer, BudgetList
 from runstead.sdk.models.run import Accepted
 from runstead.sdk.routes.call import Call, idempotent, members, path
 from runstead.sdk.routes.create import OnReached
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, route
 
 BudgetScopeKind = Literal["project", "target", "key", "schedule", "label"]
@@ -53,20 +53,16 @@ class Budgets(Resource[S_co]):
             "POST", self._in_project(project, "budgets"), BudgetAnswer, body=body, key=idempotency_key
         )
 
-    @route
+    @endpoint("GET", "/projects/{ref}/budgets")
     def list(self, *, project: str | None = None) -> Call[BudgetList]:
-        """`GET /projects/{ref}/budgets`: the project's budgets with what was spent of them, oldest first."""
-        return Call("GET", self._in_project(project, "budgets"), BudgetList)
+        """The project's budgets with what was spent of them, oldest first."""
 
-    @route
-    def get(self, budget_id: str, *, project: str | None = None) -> Call[Budget]:
-        """`GET /projects/{ref}/budgets/{id}`"""
-        return Call("GET", self._in_project(project, "budgets", budget_id), Budget)
+    @endpoint("GET", "/projects/{ref}/budgets/{budget_id}")
+    def get(self, budget_id: str, *, project: str | None = None) -> Call[Budget]: ...
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/budgets")
     def of_run(self, run_id: str) -> Call[BudgetList]:
-        """`GET /runs/{run_id}/budgets`: the budgets that count a run, with what was spent of them."""
-        return Call("GET", path("runs", run_id, "budgets"), BudgetList)
+        """The budgets that count a run, with what was spent of them."""
 
     @route
     def update(
@@ -92,10 +88,9 @@ class Budgets(Resource[S_co]):
         )
         return idempotent("PATCH", self._in_project(project, "budgets", budget_id), BudgetAnswer, body=body)
 
-    @route
+    @endpoint("DELETE", "/projects/{ref}/budgets/{budget_id}")
     def delete(self, budget_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/budgets/{id}`: delete the budget. Runs that wait for it continue."""
-        return Call("DELETE", self._in_project(project, "budgets", budget_id), NoneType)
+        """Delete the budget. Runs that wait for it continue."""
 
     @route
     def approve(self, run_id: str, *, cost: str | None = None, tokens: int | None = None) -> Call[Accepted]:

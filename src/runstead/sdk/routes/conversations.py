@@ -1,6 +1,7 @@
 """Routes of conversations and of their runs."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -14,15 +15,16 @@ from runstead.sdk.models.conversation import (
 )
 from runstead.sdk.models.event import ConversationAppended
 from runstead.sdk.models.run import AccessToken
-from runstead.sdk.routes.call import Call, changes, chosen, idempotent, members, path, query
-from runstead.sdk.routes.events import NewEvents, append_call
-from runstead.sdk.routes.route import Resource, S_co, every, route
+from runstead.sdk.routes.call import Call, chosen
+from runstead.sdk.routes.endpoint import endpoint
+from runstead.sdk.routes.events import NewEvents
+from runstead.sdk.routes.route import Resource, S_co, every
 
 
 class Conversations(Resource[S_co]):
     """Conversations, and the runs in them. 404 for one that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/conversations", key="new")
     def create(
         self,
         *,
@@ -32,16 +34,12 @@ class Conversations(Resource[S_co]):
         metadata: Any = None,
         idempotency_key: str | None = None,
     ) -> Call[Conversation]:
-        """`POST /conversations`. `title` has at most 500 characters. Without `project_id` the caller owns it."""
-        body = members(project_id=project_id, type=type, title=title, metadata=metadata)
-        return idempotent("POST", path("conversations"), Conversation, body=body, key=idempotency_key)
+        """`title` has at most 500 characters. Without `project_id` the caller owns it."""
 
-    @route
-    def get(self, conversation_id: str) -> Call[Conversation]:
-        """`GET /conversations/{conversation_id}`"""
-        return Call("GET", path("conversations", conversation_id), Conversation)
+    @endpoint("GET", "/conversations/{conversation_id}")
+    def get(self, conversation_id: str) -> Call[Conversation]: ...
 
-    @route
+    @endpoint("GET", "/conversations")
     def list(
         self,
         *,
@@ -50,13 +48,11 @@ class Conversations(Resource[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[ConversationPage]:
-        """`GET /conversations`: newest first, of one project (id or slug) or of all that the caller has access to."""
-        parameters = query(project_id=project_id, status=status, cursor=cursor, limit=limit)
-        return Call("GET", path("conversations"), ConversationPage, parameters)
+        """Newest first, of one project (id or slug) or of all that the caller has access to."""
 
     iter = every(list, Conversation)
 
-    @route
+    @endpoint("PATCH", "/conversations/{conversation_id}", key="new")
     def update(
         self,
         conversation_id: str,
@@ -66,24 +62,24 @@ class Conversations(Resource[S_co]):
         status: Literal["active", "archived"] | UnsetType = UNSET,
         project_id: str | UnsetType = UNSET,
     ) -> Call[Conversation]:
-        """`PATCH /conversations/{conversation_id}`: change the members that are given.
+        """Change the members that are given.
 
         `project_id` links a conversation without a project. 409 CONVERSATION_LINKED where it has one.
         """
-        body = changes(title=title, summary=summary, status=status, project_id=project_id)
-        return idempotent("PATCH", path("conversations", conversation_id), Conversation, body=body)
 
-    @route
+    @endpoint("DELETE", "/conversations/{conversation_id}")
     def delete(self, conversation_id: str) -> Call[Conversation]:
-        """`DELETE /conversations/{conversation_id}`: it is no longer found. Its runs continue to their end."""
-        return Call("DELETE", path("conversations", conversation_id), Conversation)
+        """It is no longer found. Its runs continue to their end."""
 
-    @route
+    @endpoint("GET", "/conversations/{conversation_id}/runs/{run_id}")
     def get_run(self, conversation_id: str, run_id: str) -> Call[Projection]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}`: the projection of the run."""
-        return Call("GET", path("conversations", conversation_id, "runs", run_id), Projection)
+        """The projection of the run."""
 
-    @route
+    @endpoint(
+        "GET",
+        "/conversations/{conversation_id}/runs/{run_id}/children",
+        convert={"fields": partial(chosen, model=Projection)},
+    )
     def run_children(
         self,
         conversation_id: str,
@@ -93,23 +89,18 @@ class Conversations(Resource[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[ProjectionPage]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/children`. Members that `fields` does not name are None."""
-        where = path("conversations", conversation_id, "runs", run_id, "children")
-        parameters = query(fields=chosen(fields, Projection), cursor=cursor, limit=limit)
-        return Call("GET", where, ProjectionPage, parameters)
+        """The children of a run. Members that `fields` does not name are None."""
 
     iter_run_children = every(run_children, Projection)
 
-    @route
+    @endpoint("POST", "/conversations/{conversation_id}/access-tokens")
     def access_token(self, conversation_id: str, *, expires_in_seconds: int = 3_600) -> Call[AccessToken]:
-        """`POST /conversations/{conversation_id}/access-tokens`: get a token for a browser, which reads this
+        """Get a token for a browser, which reads this
         conversation, its messages, and its runs with their events and streams, and nothing else. It is valid for at
         most 86,400 seconds.
         """
-        body = {"expires_in_seconds": expires_in_seconds}
-        return Call("POST", path("conversations", conversation_id, "access-tokens"), AccessToken, body=body)
 
-    @route
+    @endpoint("POST", "/conversations/{conversation_id}/runs/{run_id}/events", key="new")
     def append_events(
         self,
         conversation_id: str,
@@ -122,14 +113,4 @@ class Conversations(Resource[S_co]):
         lease_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ConversationAppended]:
-        """`POST /conversations/{conversation_id}/runs/{run_id}/events`: as `events.append`; returns the projection."""
-        return append_call(
-            path("conversations", conversation_id, "runs", run_id, "events"),
-            ConversationAppended,
-            events,
-            lease_token=lease_token,
-            key=idempotency_key,
-            expected_previous_event_id=expected_previous_event_id,
-            expected_previous_external_event_sequence=expected_previous_external_event_sequence,
-            attempt=attempt,
-        )
+        """As `events.append`; returns the projection."""

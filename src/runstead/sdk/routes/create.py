@@ -53,7 +53,22 @@ class RunBudget(TypedDict, total=False):
     alert_at_percent: int
 
 
-class RunOptions(TypedDict, total=False):
+class StartOptions(TypedDict, total=False):
+    """Options of a new run, also of one that `client.start` creates from a task: see `RunOptions`."""
+
+    id: str | None
+    title: str | None
+    labels: Mapping[str, str] | None
+    priority: int | None
+    available_at: datetime | None
+    budget: RunBudget | None
+    if_differs: IfDiffers
+    concurrency_key: str | None
+    unique: Mapping[str, Any] | None
+    debounce: Mapping[str, Any] | None
+
+
+class RunOptions(StartOptions, total=False):
     """Options of a new run. None leaves an option out.
 
     Every kind: `id` is the run's id, 1 to 128 characters. The same id again returns the same run, with `duplicate` set.
@@ -76,22 +91,12 @@ class RunOptions(TypedDict, total=False):
     starts when it is created again with an `input`.
     """
 
-    id: str | None
-    title: str | None
-    labels: Mapping[str, str] | None
-    priority: int | None
-    available_at: datetime | None
     pinned: bool | None
     parent_run_id: str | None
-    budget: RunBudget | None
     runtime_target_kind: RuntimeTargetKind | None
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
     idempotency_key: str | None
-    if_differs: IfDiffers
-    concurrency_key: str | None
-    unique: Mapping[str, Any] | None
-    debounce: Mapping[str, Any] | None
     # Tasks
     name: str | None
     timeout_seconds: int | None

@@ -16,7 +16,8 @@ from runstead.sdk.models.event import (
     Published,
     Snapshot,
 )
-from runstead.sdk.routes.call import Call, T, fence, idempotent, members, path
+from runstead.sdk.routes.call import Call, idempotent, members
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.log import EVENTS_PER_PAGE, EventLog
 from runstead.sdk.routes.route import Pages, Resource, S_co, paged, route, stream
 from runstead.sdk.transport.run_follower import RunFollower
@@ -51,7 +52,7 @@ class Events(Resource[S_co]):
         body = members(name=name, id=id, occurred_at=occurred_at) | {"data": data}
         return idempotent("POST", self._in_project(project, "events"), Published, body=body)
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/events", key="new")
     def append(
         self,
         run_id: str,
@@ -63,22 +64,12 @@ class Events(Resource[S_co]):
         lease_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Appended]:
-        """`POST /runs/{run_id}/events`: store 1 to 100 events in one transaction.
+        """Store 1 to 100 events in one transaction.
 
         An event's JSON is under 256 KiB, the whole request under 10 MiB. RUN_FINISHED and RUN_ERROR are refused:
         completing the run writes them. An event with an `idempotency_key` (1 to 255 characters) is stored once per run;
         `appended_count` counts the new ones, and another event under a stored key is 409 IDEMPOTENCY_KEY_REUSED.
         """
-        return append_call(
-            path("runs", run_id, "events"),
-            Appended,
-            events,
-            lease_token=lease_token,
-            key=idempotency_key,
-            expected_previous_event_id=expected_previous_event_id,
-            expected_previous_external_event_sequence=expected_previous_external_event_sequence,
-            attempt=attempt,
-        )
 
     @route
     def list(
@@ -145,36 +136,18 @@ class Events(Resource[S_co]):
         log = EventLog(run_id, conversation_id, family=include_descendants)
         return RunFollower(log, log.position(after_event_id, cursor), event_types, self._client.project)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/events/{event_id}")
     def get(self, run_id: str, event_id: int) -> Call[Event]:
-        """`GET /runs/{run_id}/events/{event_id}`: one event. 404 for an unknown or private event."""
-        return Call("GET", path("runs", run_id, "events", str(event_id)), Event)
+        """One event. 404 for an unknown or private event."""
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/events/summary")
     def summary(self, run_id: str) -> Call[EventSummary]:
-        """`GET /runs/{run_id}/events/summary`: the number of events of each type, and their first and last times."""
-        return Call("GET", path("runs", run_id, "events", "summary"), EventSummary)
+        """The number of events of each type, and their first and last times."""
 
-    @route
+    @endpoint("GET", "/runs/event-types")
     def types(self) -> Call[EventTypeList]:
-        """`GET /runs/event-types`: the documented event types and their members."""
-        return Call("GET", path("runs", "event-types"), EventTypeList)
+        """The documented event types and their members."""
 
-    @route
+    @endpoint("GET", "/conversations/{conversation_id}/runs/{run_id}/snapshot")
     def snapshot(self, conversation_id: str, run_id: str) -> Call[Snapshot]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/snapshot`: the run's messages and state."""
-        return Call("GET", path("conversations", conversation_id, "runs", run_id, "snapshot"), Snapshot)
-
-
-def append_call(
-    where: str,
-    answer: type[T],
-    events: NewEvents,
-    *,
-    lease_token: str | None,
-    key: str | None,
-    **expected: int | None,
-) -> Call[T]:
-    """Return an append. `expected` are the positions of the log and the attempt that it has to find."""
-    body = members(events=list(events), **expected)
-    return idempotent("POST", where, answer, body=body, headers=fence(lease_token), key=key)
+        """The run's messages and state."""

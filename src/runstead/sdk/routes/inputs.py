@@ -11,14 +11,15 @@ from runstead.sdk.models.input_request import (
     InputStatus,
     ResponderType,
 )
-from runstead.sdk.routes.call import Call, fence, idempotent, members, path, query
+from runstead.sdk.routes.call import Call, fence, path, query
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class InputRequests(Resource[S_co]):
     """Forms that runs wait for. 404 for one that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/conversations/{conversation_id}/input-requests", key="new", body={"kind": "form"})
     def create(
         self,
         conversation_id: str,
@@ -34,28 +35,13 @@ class InputRequests(Resource[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[InputRequest]:
-        """`POST /conversations/{conversation_id}/input-requests`: the run waits until the form is filled in.
+        """The run waits until the form is filled in.
 
         1 to 100 fields, each with `name`, `label` and `type`. At `expires_at` (an aware datetime) the run fails. 409
         RUN_ALREADY_WAITING, 410 RUN_NOT_ACTIVE. The same request for the same tool call is a repeat.
         """
-        body = members(
-            run_id=run_id,
-            tool_call_id=tool_call_id,
-            kind="form",
-            requested_responder_type=requested_responder_type,
-            title=title,
-            description=description,
-            fields=fields,
-            expires_at=expires_at,
-            metadata=metadata,
-            attempt=attempt,
-        )
-        where = path("conversations", conversation_id, "input-requests")
-        headers = fence(lease_token)
-        return idempotent("POST", where, InputRequest, body=body, headers=headers)
 
-    @route
+    @endpoint("GET", "/conversations/{conversation_id}/input-requests")
     def list(
         self,
         conversation_id: str,
@@ -64,29 +50,22 @@ class InputRequests(Resource[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[InputRequestPage]:
-        """`GET /conversations/{conversation_id}/input-requests`: newest first."""
-        where = path("conversations", conversation_id, "input-requests")
-        return Call("GET", where, InputRequestPage, query(status=status, cursor=cursor, limit=limit))
+        """The forms of a conversation, newest first."""
 
     iter = every(list, InputRequest)
 
-    @route
-    def get(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
-        """`GET /conversations/{conversation_id}/input-requests/{input_request_id}`"""
-        where = path("conversations", conversation_id, "input-requests", input_request_id)
-        return Call("GET", where, InputRequest)
+    @endpoint("GET", "/conversations/{conversation_id}/input-requests/{input_request_id}")
+    def get(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]: ...
 
-    @route
+    @endpoint("POST", "/conversations/{conversation_id}/input-requests/{input_request_id}/responses")
     def respond(
         self, conversation_id: str, input_request_id: str, values: Mapping[str, Any]
     ) -> Call[InputRequest]:
-        """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/responses`: the run resumes.
+        """The run resumes.
 
         The same values again are a repeat. No idempotency key is sent, because the server would store a digest of
         secret values. 400 with one error for each invalid value, 409 INPUT_REQUEST_NOT_OPEN.
         """
-        where = path("conversations", conversation_id, "input-requests", input_request_id, "responses")
-        return Call("POST", where, InputRequest, body={"values": values})
 
     @route
     def secrets(
@@ -100,11 +79,9 @@ class InputRequests(Resource[S_co]):
         where = path("runs", run_id, "input-requests", input_request_id, "secrets")
         return Call("POST", where, InputSecrets, query(project=project), headers=fence(lease_token))
 
-    @route
+    @endpoint("POST", "/conversations/{conversation_id}/input-requests/{input_request_id}/cancel")
     def cancel(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
-        """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/cancel`: cancel it.
+        """Cancel the form.
 
         The run resumes with an error as its result.
         """
-        where = path("conversations", conversation_id, "input-requests", input_request_id, "cancel")
-        return Call("POST", where, InputRequest)

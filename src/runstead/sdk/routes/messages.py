@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runstead.sdk.models.message import Message, MessagePage
-from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
@@ -34,12 +35,10 @@ class Messages(Resource[S_co]):
         body |= members(parent_id=parent_id, metadata=metadata)
         return Call("POST", path("conversations", conversation_id, "messages"), Message, body=body)
 
-    @route
+    @endpoint("GET", "/conversations/{conversation_id}/messages")
     def list(
         self, conversation_id: str, *, cursor: str | None = None, limit: int | None = None
     ) -> Call[MessagePage]:
-        """`GET /conversations/{conversation_id}/messages`: oldest first."""
-        where = path("conversations", conversation_id, "messages")
-        return Call("GET", where, MessagePage, query(cursor=cursor, limit=limit))
+        """The messages of a conversation, oldest first."""
 
     iter = every(list, Message)

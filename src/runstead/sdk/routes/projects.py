@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import NoneType
 from typing import Any
 
 from runstead.sdk.models.price import ProjectUsage, UsageBy
@@ -19,34 +18,30 @@ from runstead.sdk.models.project import (
     Role,
     Scope,
 )
-from runstead.sdk.routes.call import Call, idempotent, members, path, query
+from runstead.sdk.routes.call import Call, members
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Projects(Resource[S_co]):
     """A project is identified by id or slug."""
 
-    @route
+    @endpoint("POST", "/projects", key="new")
     def create(
         self, slug: str, *, name: str | None = None, idempotency_key: str | None = None
     ) -> Call[Project]:
-        """`POST /projects`. 409 PROJECT_SLUG_TAKEN where the slug exists."""
-        body = members(slug=slug, name=name)
-        return idempotent("POST", path("projects"), Project, body=body, key=idempotency_key)
+        """Create a project. 409 PROJECT_SLUG_TAKEN where the slug exists."""
 
-    @route
+    @endpoint("GET", "/projects")
     def list(self, *, cursor: str | None = None) -> Call[ProjectList]:
-        """`GET /projects`: the projects that the caller has access to. `page_info.next` is the next page's cursor."""
-        return Call("GET", path("projects"), ProjectList, query(cursor=cursor))
+        """The projects that the caller has access to. `page_info.next` is the next page's cursor."""
 
     iter = every(list, Project)
 
-    @route
-    def get(self, project: str | None = None) -> Call[Project]:
-        """`GET /projects/{ref}`"""
-        return Call("GET", self._in_project(project), Project)
+    @endpoint("GET", "/projects/{ref}")
+    def get(self, project: str | None = None) -> Call[Project]: ...
 
-    @route
+    @endpoint("PATCH", "/projects/{ref}")
     def update(
         self,
         *,
@@ -54,16 +49,14 @@ class Projects(Resource[S_co]):
         search_values: bool | None = None,
         project: str | None = None,
     ) -> Call[Project]:
-        """`PATCH /projects/{ref}`: change the settings that are given. Needs the scope `admin`.
+        """Change the settings that are given. Needs the scope `admin`.
 
         With `require_attempt`, the server refuses a write of a worker that sends neither `attempt` nor `lease_token`:
         409 ATTEMPT_REQUIRED. Workers of this package send both. With `search_values`, the filter `q` of `runs.list` also
         searches the inputs and outputs of runs that are created from now on.
         """
-        body = members(require_attempt=require_attempt, search_values=search_values)
-        return Call("PATCH", self._in_project(project), Project, body=body)
 
-    @route
+    @endpoint("GET", "/projects/{ref}/usage")
     def usage(
         self,
         by: UsageBy = "model",
@@ -72,18 +65,15 @@ class Projects(Resource[S_co]):
         until: datetime | None = None,
         project: str | None = None,
     ) -> Call[ProjectUsage]:
-        """`GET /projects/{ref}/usage`: the usage of runs created from `since` to before `until`. Default: 30 days."""
-        where = self._in_project(project, "usage")
-        return Call("GET", where, ProjectUsage, query=query(by=by, since=since, until=until))
+        """The usage of runs created from `since` to before `until`. Default: 30 days."""
 
 
 class Quotas(Resource[S_co]):
     """The quotas of a project. 404 for a project that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("GET", "/projects/{ref}/quota")
     def get(self, *, project: str | None = None) -> Call[QuotaList]:
-        """`GET /projects/{ref}/quota`: the quotas of a project and how much is used."""
-        return Call("GET", self._in_project(project, "quota"), QuotaList)
+        """The quotas of a project and how much is used."""
 
     @route
     def put(self, quota: Mapping[str, int | None], *, project: str | None = None) -> Call[QuotaList]:
@@ -98,7 +88,7 @@ class Quotas(Resource[S_co]):
 class ApiKeys(Resource[S_co]):
     """Every route needs the scope `admin`: 403 without it."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/api-keys", key="given")
     def create(
         self,
         *,
@@ -110,30 +100,15 @@ class ApiKeys(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ApiKey]:
-        """`POST /projects/{ref}/api-keys`: create a key. The answer's `key` is shown once.
+        """Create a key. The answer's `key` is shown once.
 
         A replay under an idempotency key does not show it either. So none is sent by default, and the call is retried
         only where it certainly had no effect: a lost answer is an error, and the key can be revoked.
         """
-        return Call(
-            "POST",
-            self._in_project(project, "api-keys"),
-            ApiKey,
-            body=members(
-                name=name,
-                scopes=scopes,
-                expires_at=expires_at,
-                requests_per_minute=requests_per_minute,
-                runs_per_minute=runs_per_minute,
-            ),
-            idempotency_key=idempotency_key,
-            repeatable=idempotency_key is not None,
-        )
 
-    @route
+    @endpoint("GET", "/projects/{ref}/api-keys")
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[ApiKeyList]:
-        """`GET /projects/{ref}/api-keys`: also revoked keys. `page_info.next` is the next page's cursor."""
-        return Call("GET", self._in_project(project, "api-keys"), ApiKeyList, query(cursor=cursor))
+        """Also revoked keys. `page_info.next` is the next page's cursor."""
 
     iter = every(list, ApiKey)
 
@@ -144,45 +119,38 @@ class ApiKeys(Resource[S_co]):
         """`PATCH /projects/{ref}/api-keys/{key_id}`: change `requests_per_minute`, `runs_per_minute`; None ends one."""
         return Call("PATCH", self._in_project(project, "api-keys", key_id), ApiKey, body=dict(quotas))
 
-    @route
-    def revoke(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]:
-        """`DELETE /projects/{ref}/api-keys/{key_id}`"""
-        return Call("DELETE", self._in_project(project, "api-keys", key_id), ApiKey)
+    @endpoint("DELETE", "/projects/{ref}/api-keys/{key_id}")
+    def revoke(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]: ...
 
 
 class Members(Resource[S_co]):
     """Every route needs the scope `admin`: 403 without it."""
 
-    @route
+    @endpoint("GET", "/projects/{ref}/members")
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[MemberList]:
-        """`GET /projects/{ref}/members`. `page_info.next` is the next page's cursor."""
-        return Call("GET", self._in_project(project, "members"), MemberList, query(cursor=cursor))
+        """`page_info.next` is the next page's cursor."""
 
     iter = every(list, Member)
 
-    @route
+    @endpoint("POST", "/projects/{ref}/members")
     def add(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:
-        """`POST /projects/{ref}/members`: add a user, or change a member's role."""
-        body = members(user_id=user_id, role=role)
-        return Call("POST", self._in_project(project, "members"), Member, body=body)
+        """Add a user, or change a member's role."""
 
-    @route
+    @endpoint("DELETE", "/projects/{ref}/members/{user_id}")
     def remove(self, user_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/members/{user_id}`: remove a user, a member or not, until the user is added.
+        """Remove a user, a member or not, until the user is added.
 
         Claims of tokens give a removed user no access. 404 for a user who is removed already, 409 LAST_ADMIN for the
         only admin.
         """
-        return Call("DELETE", self._in_project(project, "members", user_id), NoneType)
 
 
 class Limits(Resource[S_co]):
     """Concurrency limits of a project."""
 
-    @route
+    @endpoint("GET", "/projects/{ref}/concurrency-limits")
     def get(self, *, project: str | None = None) -> Call[ConcurrencyLimits]:
-        """`GET /projects/{ref}/concurrency-limits`: the limits, and the numbers of running runs."""
-        return Call("GET", self._in_project(project, "concurrency-limits"), ConcurrencyLimits)
+        """The limits, and the numbers of running runs."""
 
     @route
     def put(
@@ -225,12 +193,10 @@ class Limits(Resource[S_co]):
 class ServerHealth(Resource[S_co]):
     """The health of the server. No credential is needed."""
 
-    @route
+    @endpoint("GET", "/healthz")
     def live(self) -> Call[Health]:
-        """`GET /healthz`: whether the server is alive."""
-        return Call("GET", path("healthz"), Health)
+        """Whether the server is alive."""
 
-    @route
+    @endpoint("GET", "/readyz")
     def ready(self) -> Call[Health]:
-        """`GET /readyz`: whether the server can commit. Raise RunsteadError with status 503 where it cannot."""
-        return Call("GET", path("readyz"), Health)
+        """Whether the server can commit. Raise RunsteadError with status 503 where it cannot."""

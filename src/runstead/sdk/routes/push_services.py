@@ -5,6 +5,7 @@ from typing import Any
 
 from runstead.sdk.models.push_service import PushService, PushServiceAnswer, PushServiceList
 from runstead.sdk.routes.call import Call, idempotent, members, path, query
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
@@ -48,16 +49,12 @@ class PushServices(Resource[S_co]):
         )
         return idempotent("POST", path("agent-runtimes", "push-services"), PushServiceAnswer, body=body)
 
-    @route
+    @endpoint("POST", "/agent-runtimes/push-services/{service_id}/heartbeat", body={})
     def heartbeat(self, service_id: str) -> Call[PushServiceAnswer]:
-        """`POST /agent-runtimes/push-services/{service_id}/heartbeat`: the service is alive. Send it every 30 s."""
-        where = path("agent-runtimes", "push-services", service_id, "heartbeat")
-        return Call("POST", where, PushServiceAnswer, body={})
+        """The service is alive. Send it every 30 s."""
 
-    @route
-    def get(self, service_id: str) -> Call[PushServiceAnswer]:
-        """`GET /agent-runtimes/push-services/{service_id}`."""
-        return Call("GET", path("agent-runtimes", "push-services", service_id), PushServiceAnswer)
+    @endpoint("GET", "/agent-runtimes/push-services/{service_id}")
+    def get(self, service_id: str) -> Call[PushServiceAnswer]: ...
 
     @route
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[PushServiceList]:
@@ -71,7 +68,6 @@ class PushServices(Resource[S_co]):
 
     iter = every(list, PushService)
 
-    @route
+    @endpoint("DELETE", "/agent-runtimes/push-services/{service_id}")
     def disable(self, service_id: str) -> Call[PushServiceAnswer]:
-        """`DELETE /agent-runtimes/push-services/{service_id}`: it gets no more runs until it registers again."""
-        return Call("DELETE", path("agent-runtimes", "push-services", service_id), PushServiceAnswer)
+        """It gets no more runs until it registers again."""

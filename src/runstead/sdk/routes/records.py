@@ -8,26 +8,24 @@ from runstead.sdk.models.push_service import RunEventToken
 from runstead.sdk.models.run import Accepted, Deleted, Run, Waiting
 from runstead.sdk.models.usage import Usage
 from runstead.sdk.routes.call import Call, changes, idempotent, path
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, route
 
 
 class RunRecords(Resource[S_co]):
     """404 for a run that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/pause", key="new", body={})
     def pause(self, run_id: str) -> Call[Waiting]:
-        """`POST /runs/{run_id}/pause`: keep the run from workers until `unpause`.
+        """Keep the run from workers until `unpause`.
 
         A worker that has the run loses its lease; this is not counted as a lost attempt. 409 RUN_ALREADY_WAITING where
         the run waits, 410 RUN_NOT_ACTIVE where it has ended.
         """
-        return idempotent("POST", path("runs", run_id, "pause"), Waiting, body={})
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/resume", key="new", body={"type": "unpause"})
     def unpause(self, run_id: str) -> Call[Accepted]:
-        """`POST /runs/{run_id}/resume` with the type `unpause`. 409 where the run is not paused."""
-        body = {"type": "unpause"}
-        return idempotent("POST", path("runs", run_id, "resume"), Accepted, body=body)
+        """End a pause. 409 where the run is not paused."""
 
     @route
     def update(
@@ -45,21 +43,17 @@ class RunRecords(Resource[S_co]):
         body = changes(title=title, labels=labels)
         return idempotent("PATCH", path("runs", run_id), Run, body=body, headers={"If-Match": if_match})
 
-    @route
+    @endpoint("DELETE", "/runs/{run_id}")
     def delete(self, run_id: str) -> Call[Deleted]:
-        """`DELETE /runs/{run_id}`: delete an ended run with its events and artifacts. Needs the scope admin.
+        """Delete an ended run with its events and artifacts. Needs the scope admin.
 
         409 RUN_NOT_TERMINAL or RUN_HAS_CHILDREN. A retry after no answer may be 404: then the run is deleted.
         """
-        return Call("DELETE", path("runs", run_id), Deleted)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/usage")
     def usage(self, run_id: str) -> Call[Usage]:
-        """`GET /runs/{run_id}/usage`: the tokens of the run and its family, by model."""
-        return Call("GET", path("runs", run_id, "usage"), Usage)
+        """The tokens of the run and its family, by model."""
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/children/{child_run_id}/event-writer-token", body={})
     def child_event_token(self, run_id: str, child_run_id: str) -> Call[RunEventToken]:
-        """`POST /runs/{run_id}/children/{child_run_id}/event-writer-token`: a token for the events of a child."""
-        where = path("runs", run_id, "children", child_run_id, "event-writer-token")
-        return Call("POST", where, RunEventToken, body={})
+        """A token for the events of a child."""

@@ -237,20 +237,11 @@ class StreamRoute(_Iteration[P, T]):
         super().__init__(build)
 
 
-def route(build: Callable[Concatenate[Any, P], Call[T]]) -> Route[P, T]:
-    return Route(build)
-
-
-def procedure(build: Callable[Concatenate[Any, P], Generator[Call[Any], Any, T]]) -> Procedure[P, T]:
-    return Procedure(build)
-
-
-def paged(build: Callable[Concatenate[Any, P], Pages[T]]) -> PagedRoute[P, T]:
-    return PagedRoute(build)
-
-
-def stream(build: Callable[Concatenate[Any, P], StreamFollower[T]]) -> StreamRoute[P, T]:
-    return StreamRoute(build)
+# Their names as decorators.
+route = Route
+procedure = Procedure
+paged = PagedRoute
+stream = StreamRoute
 
 
 def every(listing: Route[P, PageOf[T]], item: type[T]) -> PagedRoute[P, T]:
@@ -262,6 +253,6 @@ def every(listing: Route[P, PageOf[T]], item: type[T]) -> PagedRoute[P, T]:
 
         return Pages(read, kwargs.get("cursor"))
 
-    of = (listing.build.__doc__ or "").partition(":")[0]
-    pages.__doc__ = f"Yield each `{item.__name__}` of {of}, page by page."
+    of = (listing.build.__doc__ or "``").split("`")[1]
+    pages.__doc__ = f"Yield each `{item.__name__}` of `{of}`, page by page."
     return PagedRoute(pages)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Unpack
+from functools import partial
+from typing import Any, Final, Literal, Unpack
 
 from runstead.sdk.models.lease import Heartbeat
 from runstead.sdk.models.run import (
@@ -29,11 +30,15 @@ from runstead.sdk.models.value import packed
 from runstead.sdk.routes.bulk_jobs import BulkFilters
 from runstead.sdk.routes.call import Call, chosen, fence, idempotent, members, path, query
 from runstead.sdk.routes.create import RunCreation
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.records import RunRecords
 from runstead.sdk.routes.route import S_co, every, route
 
 ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
 WaitReason = Literal["tool", "approval", "event", "input"]
+_OF_ERROR: Final = {"error_code": "terminal_error_code", "error_message": "terminal_error_message"}
+_FIELDS: Final = {"fields": partial(chosen, model=Run)}
+_IF_ANY: Final = dict.fromkeys(("open_approvals", "open_events", "release"), lambda value: value or None)
 
 
 class RunFilters(BulkFilters, total=False):
@@ -51,13 +56,12 @@ class RunFilters(BulkFilters, total=False):
 class Runs(RunCreation[S_co], RunRecords[S_co]):
     """Every method raises `RunsteadError`: 404 for a run that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("GET", "/runs/{run_id}")
     def get(self, run_id: str, *, resolve: Literal["output"] | None = None) -> Call[Run]:
-        """`GET /runs/{run_id}`. With `resolve="output"` an output that an artifact holds is in the run itself.
+        """With `resolve="output"` an output that an artifact holds is in the run itself.
 
         409 VALUE_NOT_READABLE where that artifact is missing or damaged.
         """
-        return Call("GET", path("runs", run_id), Run, query(resolve=resolve))
 
     @route
     def list(
@@ -74,7 +78,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     iter = every(list, Run)
     iter_all = every(list_all, Run)
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/complete", names=_OF_ERROR)
     def complete(
         self,
         run_id: str,
@@ -91,36 +95,20 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Completed]:
-        """`POST /runs/{run_id}/complete`: end the run. The first completion wins; a repeat changes nothing.
+        """End the run. The first completion wins; a repeat changes nothing.
 
         `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE; a worker stores it first);
         `artifacts` are objects {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model,
         inputTokens …). With `attempt` or `lease_token`, 409 ATTEMPT_SUPERSEDED where that attempt no longer holds the
         run.
         """
-        body = members(
-            status=status,
-            metadata=metadata,
-            terminal_error_code=error_code,
-            terminal_error_message=error_message,
-            error_detail=error_detail,
-            output=output,
-            logs=logs,
-            artifacts=artifacts,
-            exit_code=exit_code,
-            attempt=attempt,
-        )
-        where = path("runs", run_id, "complete")
-        return Call("POST", where, Completed, body=body, headers=fence(lease_token))
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/cancel", key="new")
     def cancel(self, run_id: str, *, reason: str | None = None) -> Call[Cancelled]:
-        """`POST /runs/{run_id}/cancel`: cancel the run and its descendants that have not ended.
+        """Cancel the run and its descendants that have not ended.
 
         A worker learns of it at its next renewal of the lease, or at its next append.
         """
-        body = members(reason=reason)
-        return idempotent("POST", path("runs", run_id, "cancel"), Cancelled, body=body)
 
     @route
     def resume(
@@ -153,15 +141,14 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         body |= members(idempotency_key=idempotency_key)
         return idempotent("POST", path("runs", run_id, "signals"), Signalled, body=body)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/signals")
     def signals(
         self, run_id: str, *, taken: bool | None = None, cursor: str | None = None
     ) -> Call[SignalPage]:
-        """`GET /runs/{run_id}/signals`: one page of the run's signals, oldest first.
+        """One page of the run's signals, oldest first.
 
         With `taken` only those that the run has taken, or only the others.
         """
-        return Call("GET", path("runs", run_id, "signals"), SignalPage, query(taken=taken, cursor=cursor))
 
     iter_signals = every(signals, Signal)
 
@@ -199,26 +186,22 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
             headers=fence(lease_token),
         )
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/compensations")
     def compensations(self, run_id: str) -> Call[CompensationList]:
-        """`GET /runs/{run_id}/compensations`: the compensations of a run, with their runs once it has ended."""
-        return Call("GET", path("runs", run_id, "compensations"), CompensationList)
+        """The compensations of a run, with their runs once it has ended."""
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/access-tokens")
     def access_token(
         self, run_id: str, *, expires_in_seconds: int = 3_600, family: bool = False
     ) -> Call[AccessToken]:
-        """`POST /runs/{run_id}/access-tokens`: get a token for a browser, which reads this run and its events only.
+        """Get a token for a browser, which reads this run and its events only.
 
         With `family` it also reads the run's descendants. It is valid for at most 86,400 seconds.
         """
-        body = {"expires_in_seconds": expires_in_seconds, "family": family}
-        return Call("POST", path("runs", run_id, "access-tokens"), AccessToken, body=body)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/values")
     def values(self, run_id: str) -> Call[RunValues]:
-        """`GET /runs/{run_id}/values`: the named values that the run's worker has set, at any time."""
-        return Call("GET", path("runs", run_id, "values"), RunValues)
+        """The named values that the run's worker has set, at any time."""
 
     @route
     def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
@@ -226,7 +209,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         where = path("runs", run_id, "values")
         return Call("GET", where, RunValues, query(name=name), pick=lambda values: values.get(name, default))
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/wait", key="new", convert=_IF_ANY)
     def wait(
         self,
         run_id: str,
@@ -243,7 +226,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Waiting]:
-        """`POST /runs/{run_id}/wait`: make the run wait until it is resumed.
+        """Make the run wait until it is resumed.
 
         At `resume_at` the server resumes the run, at `expires_at` it fails the run (both aware datetimes). With
         `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has ended already, the run
@@ -251,23 +234,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         of the `open_events` resumes it; if one has been kept, the run takes it and does not wait. The worker keeps its
         lease meanwhile, or gives it back with `release`.
         """
-        body = members(
-            reason=reason,
-            tool_call_id=tool_call_id,
-            tool_name=tool_name,
-            resume_at=resume_at,
-            expires_at=expires_at,
-            awaited_run_id=awaited_run_id,
-            open_approvals=open_approvals or None,
-            open_events=open_events or None,
-            release=release or None,
-            attempt=attempt,
-        )
-        return idempotent(
-            "POST", path("runs", run_id, "wait"), Waiting, body=body, headers=fence(lease_token)
-        )
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/heartbeats")
     def heartbeat(
         self,
         run_id: str,
@@ -276,15 +244,12 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         lease_duration_seconds: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Heartbeat]:
-        """`POST /runs/{run_id}/heartbeats`: renew the lease without knowing the worker's id.
+        """Renew the lease without knowing the worker's id.
 
         The lease is 5 to 300 seconds; None: as long as before. 409 ATTEMPT_SUPERSEDED where the lease is lost.
         """
-        body = members(attempt=attempt, lease_duration_seconds=lease_duration_seconds)
-        where = path("runs", run_id, "heartbeats")
-        return Call("POST", where, Heartbeat, body=body, headers=fence(lease_token))
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/children", convert=_FIELDS)
     def children(
         self,
         run_id: str,
@@ -293,15 +258,13 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[RunList]:
-        """`GET /runs/{run_id}/children`: a page of the run's children, oldest first.
+        """A page of the run's children, oldest first.
 
         `input`, `config`, `output` and `logs` are None unless `fields` names them; then the members that it does not
         name are None. `limit` is 1 to 1,000.
         """
-        parameters = query(fields=chosen(fields, Run), cursor=cursor, limit=limit)
-        return Call("GET", path("runs", run_id, "children"), RunList, parameters)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/tree", convert=_FIELDS)
     def tree(
         self,
         run_id: str,
@@ -310,20 +273,17 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[RunList]:
-        """`GET /runs/{run_id}/tree`: a page of the run's whole family from the root, oldest first.
+        """A page of the run's whole family from the root, oldest first.
 
         `parent_run_id` gives the tree. `fields` is that of `children`. `limit` is 1 to 10,000.
         """
-        parameters = query(fields=chosen(fields, Run), cursor=cursor, limit=limit)
-        return Call("GET", path("runs", run_id, "tree"), RunList, parameters)
 
     iter_children = every(children, Run)
     iter_tree = every(tree, Run)
 
-    @route
+    @endpoint("GET", "/runs/{run_id}/attempts")
     def attempts(self, run_id: str, *, cursor: str | None = None) -> Call[AttemptList]:
-        """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first; large errors make several pages."""
-        return Call("GET", path("runs", run_id, "attempts"), AttemptList, query(cursor=cursor))
+        """The run's attempts, oldest first; large errors make several pages."""
 
     iter_attempts = every(attempts, Attempt)
 

@@ -14,8 +14,9 @@ from runstead.sdk.models.schedule import (
     SyncedSchedules,
     UpcomingTimes,
 )
-from runstead.sdk.routes.call import Call, changes, idempotent, members, new_key, query
+from runstead.sdk.routes.call import Call, members, new_key
 from runstead.sdk.routes.create import RuntimeTargetKind
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
@@ -24,7 +25,7 @@ ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
 class Schedules(Resource[S_co]):
     """404 for a schedule that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/schedules", key="new")
     def create(
         self,
         name: str,
@@ -48,36 +49,15 @@ class Schedules(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ScheduleAnswer]:
-        """`POST /projects/{ref}/schedules`: create a recurring or one-time schedule.
+        """Create a recurring or one-time schedule.
 
         `target` is {kind: task, workflow or agent, id, conversation_mode?, conversation_id?}. `schedule` has five cron
         fields in `timezone` (an IANA name; default UTC). A one-time schedule has `run_at` instead, with a time zone.
         `unique` and `debounce` are those of `runs.create`, for each run of the schedule. 400 with `errors` for invalid
         values, 409 SCHEDULE_LIMIT_REACHED.
         """
-        body = members(
-            name=name,
-            target=target,
-            schedule=schedule,
-            run_at=run_at,
-            timezone=timezone,
-            config=config,
-            timeout_seconds=timeout_seconds,
-            backoff_limit=backoff_limit,
-            concurrency_policy=concurrency_policy,
-            max_runs=max_runs,
-            max_staleness_seconds=max_staleness_seconds,
-            concurrency_key=concurrency_key,
-            unique=unique,
-            debounce=debounce,
-            runtime_target_kind=runtime_target_kind,
-            runtime_target_environment_id=runtime_target_environment_id,
-            runtime_target_branch_id=runtime_target_branch_id,
-        )
-        where = self._in_project(project, "schedules")
-        return idempotent("POST", where, ScheduleAnswer, body=body, key=idempotency_key)
 
-    @route
+    @endpoint("GET", "/projects/{ref}/schedules")
     def list(
         self,
         *,
@@ -86,18 +66,14 @@ class Schedules(Resource[S_co]):
         cursor: str | None = None,
         project: str | None = None,
     ) -> Call[ScheduleList]:
-        """`GET /projects/{ref}/schedules`, oldest first. `page_info.next` is the next page's cursor."""
-        parameters = query(status=status, source_trigger_id=source_trigger_id, cursor=cursor)
-        return Call("GET", self._in_project(project, "schedules"), ScheduleList, parameters)
+        """Oldest first. `page_info.next` is the next page's cursor."""
 
     iter = every(list, Schedule)
 
-    @route
-    def get(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]:
-        """`GET /projects/{ref}/schedules/{id}`"""
-        return Call("GET", self._in_project(project, "schedules", schedule_id), Schedule)
+    @endpoint("GET", "/projects/{ref}/schedules/{schedule_id}")
+    def get(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]: ...
 
-    @route
+    @endpoint("PATCH", "/projects/{ref}/schedules/{schedule_id}", key="new")
     def update(
         self,
         schedule_id: str,
@@ -121,84 +97,59 @@ class Schedules(Resource[S_co]):
         runtime_target_branch_id: str | UnsetType | None = UNSET,
         project: str | None = None,
     ) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: change the members that are given.
+        """Change the members that are given.
 
         `schedule` and `run_at` replace each other. None removes `max_runs`, `max_staleness_seconds`,
         `concurrency_key`, `unique` and `debounce`. 400 with `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
         """
-        body = changes(
-            name=name,
-            target=target,
-            schedule=schedule,
-            run_at=run_at,
-            timezone=timezone,
-            config=config,
-            timeout_seconds=timeout_seconds,
-            backoff_limit=backoff_limit,
-            concurrency_policy=concurrency_policy,
-            max_runs=max_runs,
-            max_staleness_seconds=max_staleness_seconds,
-            concurrency_key=concurrency_key,
-            unique=unique,
-            debounce=debounce,
-            runtime_target_kind=runtime_target_kind,
-            runtime_target_environment_id=runtime_target_environment_id,
-            runtime_target_branch_id=runtime_target_branch_id,
-        )
-        return self._change(schedule_id, project, body)
 
-    @route
+    @endpoint(
+        "PATCH",
+        "/projects/{ref}/schedules/{schedule_id}",
+        key="new",
+        body={"status": "paused"},
+        names={"reason": "paused_reason"},
+    )
     def pause(
         self, schedule_id: str, reason: str | None = None, *, project: str | None = None
     ) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: stop firing until `resume`. Its runs continue.
+        """Stop firing until `resume`. Its runs continue.
 
         `reason` is shown to people.
         """
-        return self._change(schedule_id, project, members(status="paused", paused_reason=reason))
 
-    @route
+    @endpoint("PATCH", "/projects/{ref}/schedules/{schedule_id}", key="new", body={"status": "active"})
     def resume(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: fire again at the next time. Missed times are not made up for."""
-        return self._change(schedule_id, project, {"status": "active"})
+        """Fire again at the next time. Missed times are not made up for."""
 
-    def _change(self, schedule_id: str, project: str | None, body: Mapping[str, Any]) -> Call[ScheduleAnswer]:
-        where = self._in_project(project, "schedules", schedule_id)
-        return idempotent("PATCH", where, ScheduleAnswer, body=body)
-
-    @route
+    @endpoint("DELETE", "/projects/{ref}/schedules/{schedule_id}")
     def delete(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
-        """`DELETE /projects/{ref}/schedules/{id}`: stop firing, and delete the schedule when its runs have ended.
+        """Stop firing, and delete the schedule when its runs have ended.
 
         The runs stay. 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source. A retry after no answer may be
         404: then the schedule is deleted.
         """
-        return Call("DELETE", self._in_project(project, "schedules", schedule_id), ScheduleAnswer)
 
-    @route
+    @endpoint("GET", "/projects/{ref}/schedules/{schedule_id}/upcoming")
     def upcoming(
         self, schedule_id: str, *, count: int | None = None, project: str | None = None
     ) -> Call[UpcomingTimes]:
-        """`GET /projects/{ref}/schedules/{id}/upcoming`: the next times at which it fires; none while it is paused.
+        """The next times at which it fires; none while it is paused.
 
         `count` is at most 100; default 10.
         """
-        where = self._in_project(project, "schedules", schedule_id, "upcoming")
-        return Call("GET", where, UpcomingTimes, query(count=count))
 
-    @route
+    @endpoint("PUT", "/projects/{ref}/source-schedules")
     def sync(
         self, schedules: Sequence[Mapping[str, Any]], *, app: str | None = None, project: str | None = None
     ) -> Call[SyncedSchedules]:
-        """`PUT /projects/{ref}/source-schedules`: replace the schedules that the project's source defines.
+        """Replace the schedules that the project's source defines.
 
         Each has the members of `create` and a `source_trigger_id`, and may have `source_path` and
         `source_hash`. A schedule with the same hash does not change. With `app`, they are the schedules of one app;
         those of other apps and sources do not change. After 400 with `errors`, or 409
         SCHEDULE_LIMIT_REACHED, no schedule has changed.
         """
-        where = self._in_project(project, "source-schedules")
-        return Call("PUT", where, SyncedSchedules, body=members(schedules=list(schedules), app=app))
 
     @route
     def run(

@@ -1,7 +1,6 @@
 """Routes of webhooks and triggers. All of them need the scope `admin`, except for firing a trigger."""
 
 from collections.abc import Mapping, Sequence
-from types import NoneType
 from typing import Any, Literal
 
 from runstead.sdk.models.webhook import (
@@ -19,14 +18,15 @@ from runstead.sdk.models.webhook import (
     WebhookAnswer,
     WebhookList,
 )
-from runstead.sdk.routes.call import Call, idempotent, members, path, query
+from runstead.sdk.routes.call import Call, idempotent, members, path
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Webhooks(Resource[S_co]):
     """404 for a webhook or a delivery that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/webhooks", key="given")
     def create(
         self,
         url: str,
@@ -37,34 +37,22 @@ class Webhooks(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedWebhook]:
-        """`POST /projects/{ref}/webhooks`: send events to this URL from now on. The answer's `secret` is shown once.
+        """Send events to this URL from now on. The answer's `secret` is shown once.
 
         `format` is the form of the bodies: Standard Webhooks, a Slack message or a CloudEvent.
 
         A replay under an idempotency key does not show it either. So none is sent by default, and the call is retried
         only where it certainly had no effect. 400 with `errors` for invalid values, 409 WEBHOOK_LIMIT_REACHED.
         """
-        body = members(url=url, events=list(events), secret=secret, format=format)
-        return Call(
-            "POST",
-            self._in_project(project, "webhooks"),
-            CreatedWebhook,
-            body=body,
-            idempotency_key=idempotency_key,
-            repeatable=idempotency_key is not None,
-        )
 
-    @route
+    @endpoint("GET", "/projects/{ref}/webhooks")
     def list(self, *, project: str | None = None) -> Call[WebhookList]:
-        """`GET /projects/{ref}/webhooks`: all of them, oldest first."""
-        return Call("GET", self._in_project(project, "webhooks"), WebhookList)
+        """All of them, oldest first."""
 
-    @route
-    def get(self, webhook_id: str, *, project: str | None = None) -> Call[Webhook]:
-        """`GET /projects/{ref}/webhooks/{id}`"""
-        return Call("GET", self._in_project(project, "webhooks", webhook_id), Webhook)
+    @endpoint("GET", "/projects/{ref}/webhooks/{webhook_id}")
+    def get(self, webhook_id: str, *, project: str | None = None) -> Call[Webhook]: ...
 
-    @route
+    @endpoint("PATCH", "/projects/{ref}/webhooks/{webhook_id}", key="new")
     def update(
         self,
         webhook_id: str,
@@ -74,10 +62,7 @@ class Webhooks(Resource[S_co]):
         enabled: bool | None = None,
         project: str | None = None,
     ) -> Call[WebhookAnswer]:
-        """`PATCH /projects/{ref}/webhooks/{id}`: change the members that are given. Enabling resets the failures."""
-        body = members(url=url, events=None if events is None else list(events), enabled=enabled)
-        where = self._in_project(project, "webhooks", webhook_id)
-        return idempotent("PATCH", where, WebhookAnswer, body=body)
+        """Change the members that are given. Enabling resets the failures."""
 
     @route
     def rotate(
@@ -102,17 +87,15 @@ class Webhooks(Resource[S_co]):
             repeatable=idempotency_key is not None or secret is not None,
         )
 
-    @route
+    @endpoint("DELETE", "/projects/{ref}/webhooks/{webhook_id}")
     def delete(self, webhook_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/webhooks/{id}`: delete the webhook and its deliveries."""
-        return Call("DELETE", self._in_project(project, "webhooks", webhook_id), NoneType)
+        """Delete the webhook and its deliveries."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/webhooks/{webhook_id}/test", key="new")
     def test(self, webhook_id: str, *, project: str | None = None) -> Call[DeliveryAnswer]:
-        """`POST /projects/{ref}/webhooks/{id}/test`: send it a `webhook.test`. 409 WEBHOOK_DISABLED."""
-        return idempotent("POST", self._in_project(project, "webhooks", webhook_id, "test"), DeliveryAnswer)
+        """Send it a `webhook.test`. 409 WEBHOOK_DISABLED."""
 
-    @route
+    @endpoint("GET", "/projects/{ref}/webhooks/{webhook_id}/deliveries")
     def list_deliveries(
         self,
         webhook_id: str,
@@ -122,30 +105,28 @@ class Webhooks(Resource[S_co]):
         limit: int | None = None,
         project: str | None = None,
     ) -> Call[DeliveryPage]:
-        """`GET /projects/{ref}/webhooks/{id}/deliveries`: newest first; `page_info.next` is the next page's cursor."""
-        parameters = query(status=status, cursor=cursor, limit=limit)
-        return Call(
-            "GET", self._in_project(project, "webhooks", webhook_id, "deliveries"), DeliveryPage, parameters
-        )
+        """Newest first; `page_info.next` is the next page's cursor."""
 
     iter_deliveries = every(list_deliveries, Delivery)
 
-    @route
+    @endpoint("POST", "/projects/{ref}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", key="new")
     def redeliver(
         self, webhook_id: str, delivery_id: str, *, project: str | None = None
     ) -> Call[DeliveryAnswer]:
-        """`POST /projects/{ref}/webhooks/{id}/deliveries/{id}/redeliver`: send it again, with the same id.
+        """Send it again, with the same id.
 
         409 WEBHOOK_DISABLED.
         """
-        where = self._in_project(project, "webhooks", webhook_id, "deliveries", delivery_id, "redeliver")
-        return idempotent("POST", where, DeliveryAnswer)
+
+
+def _event(event: str | TriggerEvent | None) -> TriggerEvent | None:
+    return TriggerEvent(name=event) if isinstance(event, str) else event
 
 
 class Triggers(Resource[S_co]):
     """404 for a trigger that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/triggers", key="given", convert={"event": _event})
     def create(
         self,
         target: str,
@@ -161,7 +142,7 @@ class Triggers(Resource[S_co]):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedTrigger]:
-        """`POST /projects/{ref}/triggers`: create a trigger. The answer's `token` is shown once.
+        """Create a trigger. The answer's `token` is shown once.
 
         `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
         `conversation_id` is the conversation of agent runs; without it each run gets a new one. `concurrency_key`,
@@ -169,38 +150,17 @@ class Triggers(Resource[S_co]):
         bus of this name start runs too; `TriggerEvent(name=…, match=…)` chooses them by their data. Retries are those of
         `webhooks.create`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
-        return Call(
-            "POST",
-            self._in_project(project, "triggers"),
-            CreatedTrigger,
-            body=members(
-                target=target,
-                name=name,
-                config=config,
-                secret=secret,
-                conversation_id=conversation_id,
-                concurrency_key=concurrency_key,
-                unique=unique,
-                debounce=debounce,
-                event=_event(event),
-            ),
-            idempotency_key=idempotency_key,
-            repeatable=idempotency_key is not None,
-        )
 
-    @route
+    @endpoint("GET", "/projects/{ref}/triggers")
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[TriggerList]:
-        """`GET /projects/{ref}/triggers`, oldest first. `page_info.next` is the next page's cursor."""
-        return Call("GET", self._in_project(project, "triggers"), TriggerList, query(cursor=cursor))
+        """Oldest first. `page_info.next` is the next page's cursor."""
 
     iter = every(list, Trigger)
 
-    @route
-    def get(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]:
-        """`GET /projects/{ref}/triggers/{id}`"""
-        return Call("GET", self._in_project(project, "triggers", trigger_id), Trigger)
+    @endpoint("GET", "/projects/{ref}/triggers/{trigger_id}")
+    def get(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]: ...
 
-    @route
+    @endpoint("PATCH", "/projects/{ref}/triggers/{trigger_id}", key="new", convert={"event": _event})
     def update(
         self,
         trigger_id: str,
@@ -210,20 +170,15 @@ class Triggers(Resource[S_co]):
         event: str | TriggerEvent | None = None,
         project: str | None = None,
     ) -> Call[TriggerAnswer]:
-        """`PATCH /projects/{ref}/triggers/{id}`: change the members that are given."""
-        body = members(name=name, enabled=enabled, event=_event(event))
-        where = self._in_project(project, "triggers", trigger_id)
-        return idempotent("PATCH", where, TriggerAnswer, body=body)
+        """Change the members that are given."""
 
-    @route
+    @endpoint("POST", "/projects/{ref}/triggers/{trigger_id}/rotate")
     def rotate(self, trigger_id: str, *, project: str | None = None) -> Call[CreatedTrigger]:
-        """`POST /projects/{ref}/triggers/{id}/rotate`: set a new token. The old one is no longer valid."""
-        return Call("POST", self._in_project(project, "triggers", trigger_id, "rotate"), CreatedTrigger)
+        """Set a new token. The old one is no longer valid."""
 
-    @route
+    @endpoint("DELETE", "/projects/{ref}/triggers/{trigger_id}")
     def delete(self, trigger_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/triggers/{id}`: delete the trigger. Its runs stay."""
-        return Call("DELETE", self._in_project(project, "triggers", trigger_id), NoneType)
+        """Delete the trigger. Its runs stay."""
 
     @route
     def fire(
@@ -234,7 +189,3 @@ class Triggers(Resource[S_co]):
         The same key always returns the same run. Without a key every call starts a run.
         """
         return idempotent("POST", path("triggers", token), TriggerRun, body=payload, key=idempotency_key)
-
-
-def _event(event: str | TriggerEvent | None) -> TriggerEvent | None:
-    return TriggerEvent(name=event) if isinstance(event, str) else event

@@ -19,7 +19,8 @@ from runstead.sdk.models.lease import (
     WorkerVersion,
 )
 from runstead.sdk.models.run import Kind
-from runstead.sdk.routes.call import Call, fence, idempotent, members, path, query
+from runstead.sdk.routes.call import Call, members, path
+from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route, stream
 from runstead.sdk.transport.channel_follower import ChannelFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
@@ -28,7 +29,7 @@ from runstead.sdk.transport.stream_follower import StreamFollower
 class Workers(Resource[S_co]):
     """Workers, and the runs that they claim. 404 for a worker or run that is unknown or not visible to the caller."""
 
-    @route
+    @endpoint("POST", "/agent-workers/projects/{ref}/workers")
     def register(
         self,
         implementation_kind: str,
@@ -41,26 +42,15 @@ class Workers(Resource[S_co]):
         version: str | None = None,
         project: str | None = None,
     ) -> Call[Registration]:
-        """`POST /agent-workers/projects/{ref}/workers`: register a worker. `version` is that of its code.
+        """Register a worker. `version` is that of its code.
 
         `targets` describe what it serves: `{"target": "task:report", "description": …, "input_schema": {…}}`.
 
         The same kind and key return the same worker with a new token. Use it with
         `client.with_key(registration.token)`.
         """
-        body = members(
-            implementation_kind=implementation_kind,
-            worker_key=worker_key,
-            display_name=display_name,
-            implementation_display_name=implementation_display_name,
-            metadata=metadata,
-            targets=targets,
-            version=version,
-        )
-        where = path("agent-workers", "projects", self._project(project), "workers")
-        return Call("POST", where, Registration, body=body)
 
-    @route
+    @endpoint("GET", "/agent-workers/projects/{ref}/workers")
     def list(
         self,
         *,
@@ -69,40 +59,32 @@ class Workers(Resource[S_co]):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[WorkerPage]:
-        """`GET /agent-workers/projects/{ref}/workers`: one page of a project's workers, by kind and key.
+        """One page of a project's workers, by kind and key.
 
         A worker that made no call for two minutes is `offline`.
         """
-        where = path("agent-workers", "projects", self._project(project), "workers")
-        return Call("GET", where, WorkerPage, query(cursor=cursor, limit=limit, status=status))
 
     iter = every(list, RegisteredWorker)
 
-    @route
+    @endpoint("GET", "/projects/{ref}/targets")
     def targets(
         self, *, project: str | None = None, cursor: str | None = None, limit: int | None = None
     ) -> Call[TargetPage]:
-        """`GET /projects/{ref}/targets`: one page of the targets that a project's workers have registered, by name."""
-        where = self._in_project(project, "targets")
-        return Call("GET", where, TargetPage, query(cursor=cursor, limit=limit))
+        """One page of the targets that a project's workers have registered, by name."""
 
     iter_targets = every(targets, RegisteredTarget)
 
-    @route
+    @endpoint("GET", "/agent-workers/projects/{ref}/versions")
     def versions(self, *, project: str | None = None) -> Call[builtins.list[WorkerVersion]]:
-        """`GET /agent-workers/projects/{ref}/versions`: workers and runs by the version of the workers' code."""
-        where = path("agent-workers", "projects", self._project(project), "versions")
-        return Call("GET", where, builtins.list[WorkerVersion])
+        """Workers and runs by the version of the workers' code."""
 
-    @route
+    @endpoint("POST", "/agent-workers/workers/{worker_id}/heartbeat", body={})
     def heartbeat(self, worker_id: str) -> Call[Registration]:
-        """`POST /agent-workers/workers/{worker_id}/heartbeat`: the worker is alive. `token` is None in the answer."""
-        return Call("POST", path("agent-workers", "workers", worker_id, "heartbeat"), Registration, body={})
+        """The worker is alive. `token` is None in the answer."""
 
-    @route
+    @endpoint("DELETE", "/agent-workers/workers/{worker_id}")
     def remove(self, worker_id: str) -> Call[RemovedWorker]:
-        """`DELETE /agent-workers/workers/{worker_id}`: remove a worker. Its tokens and its attempts end."""
-        return Call("DELETE", path("agent-workers", "workers", worker_id), RemovedWorker)
+        """Remove a worker. Its tokens and its attempts end."""
 
     @stream
     def channel(self, worker_id: str, *, events: Sequence[str] | None = None) -> StreamFollower[WorkerHint]:
@@ -144,7 +126,7 @@ class Workers(Resource[S_co]):
         where = path("agent-workers", "workers", worker_id, "claim")
         return Call("POST", where, Claim, body=body, repeatable=False, extra_wait_s=float(wait_seconds or 0))
 
-    @route
+    @endpoint("POST", "/agent-workers/workers/{worker_id}/runs/{run_id}/lease")
     def renew_lease(
         self,
         worker_id: str,
@@ -154,12 +136,9 @@ class Workers(Resource[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Lease]:
-        """`POST /agent-workers/workers/{worker_id}/runs/{run_id}/lease`: `run` is None where the lease is lost."""
-        body = members(lease_duration_seconds=lease_duration_seconds, attempt=attempt)
-        where = path("agent-workers", "workers", worker_id, "runs", run_id, "lease")
-        return Call("POST", where, Lease, body=body, headers=fence(lease_token))
+        """`run` is None where the lease is lost."""
 
-    @route
+    @endpoint("PUT", "/agent-workers/workers/{worker_id}/runs/{run_id}/session")
     def put_session(
         self,
         worker_id: str,
@@ -171,12 +150,9 @@ class Workers(Resource[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[SessionAnswer]:
-        """`PUT /agent-workers/workers/{worker_id}/runs/{run_id}/session`: record the worker's own session of a run."""
-        body = members(session_key=session_key, status=status, metadata=metadata, attempt=attempt)
-        where = path("agent-workers", "workers", worker_id, "runs", run_id, "session")
-        return Call("PUT", where, SessionAnswer, body=body, headers=fence(lease_token))
+        """Record the worker's own session of a run."""
 
-    @route
+    @endpoint("POST", "/agent-workers/workers/{worker_id}/runs/{run_id}/release", key="new")
     def release(
         self,
         worker_id: str,
@@ -187,11 +163,7 @@ class Workers(Resource[S_co]):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Released]:
-        """`POST /agent-workers/workers/{worker_id}/runs/{run_id}/release`: end the attempt without a completion.
+        """End the attempt without a completion.
 
         While the run has attempts left, it returns to the queue after `retry_after_seconds`.
         """
-        body = members(error=error, retry_after_seconds=retry_after_seconds, attempt=attempt)
-        where = path("agent-workers", "workers", worker_id, "runs", run_id, "release")
-        headers = fence(lease_token)
-        return idempotent("POST", where, Released, body=body, headers=headers)

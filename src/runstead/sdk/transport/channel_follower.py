@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.lease import WorkerHint
 from runstead.sdk.routes.call import Call, event_stream, path, query
-from runstead.sdk.transport.sse import Parser
-from runstead.sdk.transport.stream_follower import StreamFollower
+from runstead.sdk.transport.stream_follower import StreamFollower, decoded
 
 
 class ChannelFollower(StreamFollower[WorkerHint]):
@@ -21,21 +19,17 @@ class ChannelFollower(StreamFollower[WorkerHint]):
         self._is_new = True
 
     def call(self) -> Call[None]:
-        self._parser = Parser()
         self._is_new = True
         where = path("agent-workers", "workers", self._worker_id, "channel")
         return event_stream(where, query(event=self._events))
 
     def feed(self, chunk: bytes) -> Iterator[WorkerHint]:
-        self._backoff.reset()
+        frames = self._frames(chunk)
         if self._is_new:
             self._is_new = False
             yield WorkerHint(type="resync")
-        for frame in self._parser.feed(chunk):
-            try:
-                hint = msgspec.json.decode(frame.data, type=_Members)
-            except msgspec.DecodeError as error:
-                raise UnexpectedAnswerError(f"The channel was not understood: {error}", 200) from None
+        for frame in frames:
+            hint = decoded(frame, _Members, "The channel was")
             yield WorkerHint(type=frame.event, run_id=hint.run_id, attempt=hint.attempt, targets=hint.targets)
 
 

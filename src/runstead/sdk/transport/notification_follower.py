@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.notification import Notification
 from runstead.sdk.routes.call import Call, event_stream, path, query
-from runstead.sdk.transport.sse import Frame, Parser
-from runstead.sdk.transport.stream_follower import StreamFollower
+from runstead.sdk.transport.stream_follower import StreamFollower, decoded
 
 
 class NotificationFollower(StreamFollower[Notification]):
@@ -22,7 +20,6 @@ class NotificationFollower(StreamFollower[Notification]):
         self._connected_before = False
 
     def call(self) -> Call[None]:
-        self._parser = Parser()
         # A connection that broke before its first cursor may have missed something too. The server does not know
         # the cursor "none", and sends a resync.
         after = self.last or ("none" if self._connected_before else None)
@@ -31,18 +28,9 @@ class NotificationFollower(StreamFollower[Notification]):
         return event_stream(where, query(status=self._status), after=after)
 
     def feed(self, chunk: bytes) -> Iterator[Notification]:
-        self._backoff.reset()
-        for frame in self._parser.feed(chunk):
+        for frame in self._frames(chunk):
             self.last = frame.id
-            yield self._notification(frame)
+            notification = decoded(frame, Notification, "The notifications were")
+            yield msgspec.structs.replace(notification, cursor=frame.id)
         # A frame without data only moves the cursor, so that a follower of a quiet project has a recent one.
         self.last = self._parser.last_id or self.last
-
-    def _notification(self, frame: Frame) -> Notification:
-        try:
-            notification = msgspec.json.decode(frame.data, type=Notification)
-        except msgspec.DecodeError as error:
-            reason = str(error)
-        else:
-            return msgspec.structs.replace(notification, cursor=frame.id)
-        raise UnexpectedAnswerError(f"The notifications were not understood: {reason}", 200)

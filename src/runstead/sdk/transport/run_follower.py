@@ -9,7 +9,7 @@ from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError
 from runstead.sdk.models.event import TERMINAL_EVENTS, Event, EventPage
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog, RunState
-from runstead.sdk.transport.sse import Frame, Parser
+from runstead.sdk.transport.sse import Frame
 from runstead.sdk.transport.stream_follower import StreamFollower
 
 
@@ -38,14 +38,12 @@ class RunFollower(StreamFollower[Event]):
         self._project_in_query: str | None = None
 
     def call(self) -> Call[None]:
-        self._parser = Parser()
         self.idle = True
         call = self.log.stream(self.last, self._requested_types)
         return call if self._project_in_query is None else call.with_project(self._project_in_query)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        self._backoff.reset()
-        for frame in self._parser.feed(chunk):
+        for frame in self._frames(chunk):
             event = self._event(frame)
             # A server that ignores Last-Event-ID, or a proxy that replays, sends events again.
             if event.event_id <= self._last_ids.get(event.run_id, 0):

@@ -4,13 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Any, Final, Generic, TypeVar
 
+import msgspec
+
 from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.message import Response
 from runstead.sdk.transport.retry import Backoff, Retries
-from runstead.sdk.transport.sse import Parser
+from runstead.sdk.transport.sse import Frame, Parser
 
 Item = TypeVar("Item")
+T = TypeVar("T")
 
 #: The server sends a comment every 15 s. After three missing comments the connection is considered broken.
 SILENCE_S: Final = 45.0
@@ -42,6 +45,11 @@ class StreamFollower(ABC, Generic[Item]):
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """Parse a chunk of the stream, and yield its items."""
 
+    def _frames(self, chunk: bytes) -> list[Frame]:
+        """Return the frames that a chunk completes. A connection that sends something is no failure."""
+        self._backoff.reset()
+        return self._parser.feed(chunk)
+
     def completion(self) -> Generator[Call[Any], Any, bool]:
         """Yield calls, receive their answers, and return whether the stream is complete.
 
@@ -51,10 +59,11 @@ class StreamFollower(ABC, Generic[Item]):
         yield
 
     def opened(self, response: Response, name: str) -> RunsteadError | None:
-        """Return the error of a response that is not a stream, None where it is one.
+        """Begin to parse a response. Return its error where it is not a stream, None where it is one.
 
         `name` is the call's. The body of a response outside 2xx must have been read.
         """
+        self._parser = Parser()
         if not response.is_success:
             after = self._retries.retry_after_s(response.headers.get("retry-after"))
             return refusal(response.status, response.content, name, after)
@@ -71,3 +80,12 @@ class StreamFollower(ABC, Generic[Item]):
             return self._backoff.next_delay_or_raise(error, retryable=error.retryable)
         server_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
         return self._backoff.next_delay_s(server_s)
+
+
+def decoded(frame: Frame, kind: type[T], stream: str) -> T:
+    """Return the data of a frame. Raise UnexpectedAnswerError, which names the `stream`, where it is not of this type."""
+    try:
+        return msgspec.json.decode(frame.data, type=kind)
+    except msgspec.DecodeError as error:
+        reason = str(error)
+    raise UnexpectedAnswerError(f"{stream} not understood: {reason}", 200)

@@ -51,16 +51,7 @@ async def call_handler(handler: Handler, run: ClaimedRun, attempt: Attempt) -> A
 
 def success(run: ClaimedRun, attempt: Attempt, calls: Calls, output: Any) -> Call[Completed]:
     """Return the completion with the handler's output. Where that is not JSON, return one that fails the run."""
-    call = calls.runs.complete(
-        run.run_id,
-        output=output,
-        logs=attempt.logs,
-        artifacts=attempt.artifacts or None,
-        exit_code=attempt.exit_code,
-        metadata=attempt.completion_metadata,
-        attempt=run.attempt,
-        lease_token=run.lease_token,
-    )
+    call = calls.runs.complete(run.run_id, output=output, **_reported(attempt))
     try:
         call.content()
     except NOT_JSON as error:
@@ -83,16 +74,22 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
     return calls.runs.complete(
         run.run_id,
         "failed",
-        logs=attempt.logs,
-        artifacts=attempt.artifacts or None,
-        exit_code=attempt.exit_code,
-        metadata=attempt.completion_metadata,
         error_code=code and code[:_CODE_CHARS],
         error_message=text,
         error_detail=detail,
-        attempt=run.attempt,
-        lease_token=run.lease_token,
+        **_reported(attempt),
     )
+
+
+def _reported(attempt: Attempt) -> dict[str, Any]:
+    """Return what a completion sends of the attempt, whatever its outcome."""
+    return {
+        "logs": attempt.logs,
+        "artifacts": attempt.artifacts or None,
+        "exit_code": attempt.exit_code,
+        "metadata": attempt.completion_metadata,
+        **attempt.fence,
+    }
 
 
 def _traceback(detail: Any) -> str:

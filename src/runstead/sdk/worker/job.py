@@ -181,12 +181,8 @@ class Job:
         if now is None or not now.terminal:
             return
         try:
-            await self._client.runs.complete(
-                self.run.run_id,
-                cast(TerminalStatus, now.status),
-                attempt=self.run.attempt,
-                lease_token=self.run.lease_token,
-            )
+            status = cast(TerminalStatus, now.status)
+            await self._client.runs.complete(self.run.run_id, status, **self._attempt.fence)
         except RunsteadError as error:
             logger.debug("The stop of run %s was not reported: %s", self.run.run_id, error)
 

@@ -148,7 +148,7 @@ class Worker:
                     await self._serve_once()
                     backoff.reset()
                 except RunsteadError as error:
-                    if not self._can_recover(error):
+                    if not (self._is_forgotten(error) or error.retryable):
                         raise
                     logger.warning("No claim: %s", error)
                     await self._pause(backoff.next_delay_s(error.retry_after_s))
@@ -258,9 +258,6 @@ class Worker:
             return None
         described = {one["target"]: one for one in self._target_definitions}
         return [described.get(target, {"target": target}) for target in self._targets]
-
-    def _can_recover(self, error: RunsteadError) -> bool:
-        return self._is_forgotten(error) or error.retryable
 
     def _is_forgotten(self, error: RunsteadError) -> bool:
         """Return whether to register again: the server no longer knows the worker, or its token has expired."""
