@@ -13,6 +13,8 @@ import asyncpg
 
 from runstead.engines.postgres import connection
 
+#: Of all ways: a test that changes a limit leaves sessions that no other test asks for.
+_KEPT_MAX = 100
 _open_session = connection.open_session
 _kept = defaultdict(list)  # by how they were opened
 _loops = set()
@@ -27,7 +29,8 @@ class Kept(asyncpg.Connection):
 
     async def close(self, *, timeout=None):  # noqa: ASYNC109 - asyncpg's
         way, self.way = self.way, None
-        if way is None or self.is_closed() or self._listeners:
+        full = sum(map(len, _kept.values())) >= _KEPT_MAX
+        if way is None or full or self.is_closed() or self._listeners or self._termination_listeners:
             await super().close(timeout=timeout)
             return
         try:
@@ -47,8 +50,8 @@ async def _open(url, settings, standby=None, **options):
     way = loop, url, *sorted(settings.items()), *sorted(options.items())
     session = None
     while session is None or session.is_closed():
-        kept = _kept[way]
-        session = kept.pop() if kept else await _open_session(url, settings, connection_class=Kept, **options)
+        idle = _kept[way]
+        session = idle.pop() if idle else await _open_session(url, settings, connection_class=Kept, **options)
     session.way = way
     return session
 
