@@ -85,8 +85,6 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session", autouse=True)
 async def _loop():
     LOOPS.append(asyncio.get_running_loop())
-    yield
-    LOOPS.clear()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -105,11 +103,14 @@ def pytest_runtest_teardown():
 @pytest.fixture(scope="session")
 def databases():
     """Databases of one PostgreSQL server."""
+    from tests.support.kept_sessions import forget
     from tests.support.postgres_server import Databases, PostgresServer
 
     server = PostgresServer()
     made = Databases(server)
     yield made
+    for loop in LOOPS:
+        forget(loop)
     made.close()
     server.remove()
 
@@ -117,11 +118,11 @@ def databases():
 @pytest.fixture(scope="session")
 async def postgres_store(databases):
     """postgres_store(clock): a store over an empty database, not open yet. Without a clock it has the database's."""
-    from tests.support.kept_sessions import kept
+    from tests.support.kept_sessions import keep
     from tests.support.postgres_server import LeasedStore
 
-    with kept(asyncio.get_running_loop()):
-        yield lambda clock=None: LeasedStore(databases, clock)
+    keep(asyncio.get_running_loop())
+    return lambda clock=None: LeasedStore(databases, clock)
 
 
 @pytest.fixture(scope="session")

@@ -271,8 +271,12 @@ def refusal_fixture():
 @pytest.fixture(scope="session")
 def runner():
     """A loop for tests that generate their commands one by one."""
-    with asyncio.Runner() as runner, kept_sessions.kept(runner.get_loop()):
-        yield runner
+    runner = asyncio.Runner()
+    loop = runner.get_loop()
+    kept_sessions.keep(loop)
+    yield runner
+    kept_sessions.forget(loop)
+    loop.close()  # the runner would run it once more, which cannot be done while the browser's loop runs
 
 
 @pytest.fixture

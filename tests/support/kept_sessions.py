@@ -7,7 +7,6 @@ keeps its prepared statements, and nothing else.
 
 import asyncio
 from collections import defaultdict
-from contextlib import contextmanager
 
 import asyncpg
 
@@ -59,12 +58,14 @@ async def _open(url, settings, standby=None, **options):
 connection.open_session = _open
 
 
-@contextmanager
-def kept(loop):
-    """Keep the sessions of this event loop until its end."""
+def keep(loop):
+    """Keep the sessions of this event loop."""
     _loops.add(loop)
-    yield
-    _loops.remove(loop)
+
+
+def forget(loop):
+    """End its sessions, before it is closed."""
+    _loops.discard(loop)
     for way in [way for way in _kept if way[0] is loop]:
         for session in _kept.pop(way):
             session.terminate()
