@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.shared.batch_progress import ended, progress_line
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import CANCELLED, FAILED, USAGE
 from runstead.cli.shared.options import AsJson
@@ -22,7 +22,6 @@ from runstead.cli.shared.render import (
     format_time,
     value,
 )
-from runstead.cli.shared.results import Output, listed, one_line
 from runstead.core.batches.batch import shown_status
 from runstead.core.batches.eta import Eta
 

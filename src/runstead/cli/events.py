@@ -4,10 +4,9 @@ from typing import Annotated
 
 from cyclopts import App
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, one_line
 from runstead.cli.shared.options import JsonOrText
 from runstead.cli.shared.parsing import json_or_text, parse_time
-from runstead.cli.shared.results import Output, one_line
 
 events = App(name="events", help="Events of a project's bus, which resume and start runs.")
 

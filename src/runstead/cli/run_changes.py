@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, one_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import (
@@ -26,7 +26,6 @@ from runstead.cli.shared.parsing import (
     read_config,
 )
 from runstead.cli.shared.render import document, safe
-from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.run import Accepted, CreatedRun

@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed
 from runstead.cli.shared.options import RunId
 from runstead.cli.shared.render import Column, age_column
-from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
     from runstead.sdk.models.run import Compensation

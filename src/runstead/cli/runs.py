@@ -18,12 +18,11 @@ from runstead.cli import (  # noqa: F401 - each adds its commands to the group
     run_states,
 )
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import EVERY_RUN, AsJson, RunId, RunSelection
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import Screen, details, document, format_time, table
-from runstead.cli.shared.results import Output, listed
 from runstead.cli.shared.run_tables import (
     RUN_FIELDS,
     attempt_columns,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line, with_secret
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail
@@ -15,7 +15,6 @@ from runstead.cli.shared.parsing import (
     read_text,
 )
 from runstead.cli.shared.render import Column, time_column
-from runstead.cli.shared.results import Output, listed, one_line, with_secret
 
 if TYPE_CHECKING:
     from runstead.sdk.models.webhook import CreatedTrigger, Trigger, TriggerEvent
