@@ -1,4 +1,4 @@
-"""`runstead runs create|retry|resume|approve|reject`."""
+"""`runstead runs create|retry|resume|approve|reject|signal`."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -212,6 +212,25 @@ def reject_run(
 
 def _answered(done: "Accepted", how: str) -> Output:
     return one_line(done, "it already had this answer" if done.duplicate else how)
+
+
+@command(runs, "signal")
+def signal_run(
+    client: Client,
+    run_id: RunId,
+    name: Annotated[str, "The name that the run waits for, now or later"],
+    payload: JsonOrText = None,
+    /,
+    *,
+    once: Annotated[
+        str | None, Parameter(name="--id", help="Send it once: a repeat with this id sends nothing")
+    ] = None,
+) -> Output:
+    """Send a signal to a run, which takes it once when it waits for it."""
+    value = json_or_text(payload)
+    sent = client.runs.signal(run_id, name, value, idempotency_key=once)
+    taken = "the run has taken it" if sent.delivered else "the run takes it when it waits for it"
+    return one_line(sent, f"{'it was sent before' if sent.duplicate else 'sent'}: {taken}")
 
 
 def _resume_type(reason: str | None, *, approve: bool | None) -> Any:
