@@ -41,19 +41,14 @@ class _Registered(msgspec.Struct):
     token: str
 
 
-def target_of(url: str) -> Target:
-    """Parse a URL. Raise BenchError where it cannot be used."""
-    try:
-        return Target.from_url(url)
-    except ValueError as error:
-        raise BenchError(str(error)) from error
-
-
 def targets_of(urls: tuple[str, ...]) -> list[Target]:
     """Parse the URLs of all replicas. Raise BenchError where one cannot be used, or there is none."""
     if not urls:
         raise BenchError("at least one url is needed")
-    return [target_of(url) for url in urls]
+    try:
+        return [Target.from_url(url) for url in urls]
+    except ValueError as error:
+        raise BenchError(str(error)) from error
 
 
 async def ask(

@@ -7,14 +7,14 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar, get_arg
 
 from msgspec import UNSET
 
-from runstead.sdk.routes.call import Call, Method, fence, new_key, path, query
+from runstead.sdk.routes.call import Call, Method, fence, members, new_key, path, query
 from runstead.sdk.routes.route import Resource, Route
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Parameters that are neither in the query nor in the body.
-_APART: Final = frozenset({"project", "idempotency_key", "lease_token"})
+#: Parameters that are neither in the query nor in the body: the last two are headers.
+_APART: Final = frozenset({"project", "idempotency_key", "lease_token", "if_match"})
 
 
 def endpoint(
@@ -65,7 +65,7 @@ def endpoint(
                 answer,
                 () if has_body else query(**given),
                 {**(body or {}), **given} if has_body else UNSET,
-                headers=fence(values.get("lease_token")),
+                headers=fence(values.get("lease_token")) | members(**{"If-Match": values.get("if_match")}),
                 idempotency_key=own_key or new_key() if key == "new" else own_key,
                 repeatable=key != "given" or own_key is not None,
             )
