@@ -56,7 +56,7 @@ def endpoint(
             given = {
                 names.get(name, name): values[name]
                 for name in sent
-                if values[name] is not _left_out(defaults.get(name))
+                if values[name] is not (UNSET if defaults.get(name) is UNSET else None)
             }
             own_key = values.get("idempotency_key")
             return Call(
@@ -81,8 +81,3 @@ def _filled(segment: str, values: Mapping[str, Any], resource: Resource[Any]) ->
     if segment == "{ref}":
         return resource._project(values["project"])  # noqa: SLF001 - its own method
     return str(values[segment[1:-1]] or "") if segment.startswith("{") else segment
-
-
-def _left_out(default: Any) -> Any:
-    """Return the value with which a parameter of this default is not sent."""
-    return UNSET if default is UNSET else None
