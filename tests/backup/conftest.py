@@ -7,15 +7,17 @@ import pytest
 
 from runstead.sdk import Client
 from runstead.server import backup
-from tests.support.server import Server, note, program_with
+from tests.support.server import Server, note
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source")
-    program = program_with(artifact_gc_tick_s=0.05)
     server = Server(
-        folder, folder / "runstead.db", program=program, RUNSTEAD_ALLOW_PRIVATE_EGRESS="true"
+        folder,
+        folder / "runstead.db",
+        limits={"artifact_gc_tick_s": 0.05},
+        RUNSTEAD_ALLOW_PRIVATE_EGRESS="true",
     ).start()
     with server.api() as api, Client(server.url, server.key, project="default") as client:
         project_id = api.project_id()

@@ -194,7 +194,7 @@ class RunBuilder:
                 resume_at=resume_at,
                 expires_at=expires_at,
                 fence=fence,
-                waiting_run_id=child,
+                awaited_run_id=child,
                 approvals=approvals,
                 release=release,
             )

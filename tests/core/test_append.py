@@ -182,11 +182,11 @@ def test_a_late_start_event_of_a_lost_attempt_does_not_set_the_run_running():
 
 @pytest.mark.parametrize("name", ["RUN_FINISHED", "RUN_ERROR"])
 def test_terminal_events_are_not_appended(name):
-    assert refusal(rules.refuse_terminal_types, ["CUSTOM", name]).code == "EVENT_TYPE_REFUSED"
+    assert refusal(rules.refuse_terminal_types, {"CUSTOM", name}).code == "EVENT_TYPE_REFUSED"
 
 
 def test_any_other_type_may_be_appended():
-    rules.refuse_terminal_types(["RUN_STARTED", "anything at all", ""])
+    rules.refuse_terminal_types({"RUN_STARTED", "anything at all", ""})
 
 
 def test_a_log_keeps_its_last_place_for_the_terminal_event(builder):

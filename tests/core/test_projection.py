@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.core.conversations.projection import Projection, project_message, snapshot
+from runstead.core.conversations.projection import Projection
 from runstead.core.runs.event import NewEvent
 from runstead.core.runs.run import RunStatus
 
@@ -18,7 +18,7 @@ def log(*events):
 
 
 def parts(*events, status=RUNNING):
-    return project_message(log(*events), status).parts
+    return Projection(log(*events)).message(status).parts
 
 
 def text(step, delta=None, message="m1", kind="TEXT_MESSAGE"):
@@ -164,7 +164,7 @@ def test_a_call_that_another_attempt_repeats_has_the_new_arguments():
     ],
 )
 def test_the_message_has_the_status_of_its_run(status, wanted):
-    assert project_message([], RunStatus(status)).status == wanted
+    assert Projection([]).message(RunStatus(status)).status == wanted
 
 
 def test_private_events_and_events_of_other_types_are_ignored():
@@ -178,7 +178,7 @@ def test_the_result_of_a_resume_answers_the_call():
     builder.append(*tool_call(["{}"]))
     builder.wait(call="c1")
     builder.resume({"ok": True}, call="c1")
-    projected = project_message(builder.log, builder.run.status)
+    projected = Projection(builder.log).message(builder.run.status)
     assert [part["type"] for part in projected.parts] == ["tool_call", "tool_result"]
     assert projected.parts[1]["output"] == {"ok": True}
 
@@ -186,7 +186,7 @@ def test_the_result_of_a_resume_answers_the_call():
 def test_a_snapshot_is_the_message_then_the_state_then_the_terminal_event():
     events = log(text("CHUNK", "Hi "), *tool_call(["{}"]), text("CHUNK", "there"))
     end = stored(99, NewEvent("RUN_FINISHED", b'{"type":"RUN_FINISHED"}'))
-    projected = snapshot([*events, end], COMPLETED, message_id="m")
+    projected = Projection([*events, end]).snapshot(COMPLETED, message_id="m")
     (none, messages), (nothing, state), last = projected
     assert (none, nothing) == (None, None)
     assert last == (99, b'{"type":"RUN_FINISHED"}')
@@ -253,14 +253,14 @@ members = st.fixed_dictionaries(
 @given(st.lists(st.tuples(types, members), max_size=20), st.sampled_from(RunStatus))
 def test_no_event_makes_the_projection_fail(projected, status):
     events = log(*(event(event_type, **given) for event_type, given in projected))
-    message = project_message(events, status)
+    message = Projection(events).message(status)
     assert {part["type"] for part in message.parts} <= {"text", "reasoning", "tool_call", "tool_result"}
     for part in message.parts:
         if part["type"] == "tool_call":
             assert isinstance(part["input"], dict)
             assert part["id"]
             assert part["name"]
-    for _, payload in snapshot(events, status, message_id="m"):
+    for _, payload in Projection(events).snapshot(status, message_id="m"):
         assert "type" in msgspec.json.decode(payload)
 
 
@@ -302,7 +302,7 @@ def test_projection_takes_linear_time():
     def seconds(count):
         events = log(*([text("CONTENT", "word ")] * (count // 2) + [call("ARGS", "[")] * (count // 2)))
         started = time.thread_time()  # without the time of other processes
-        project_message(events, RUNNING)
+        Projection(events).message(RUNNING)
         return time.thread_time() - started
 
     small = min(seconds(5_000) for _ in range(3))
@@ -315,4 +315,4 @@ def test_a_log_can_be_projected_page_by_page():
     for one in events:
         projection.add(one)
         projection.message(RUNNING)
-    assert projection.message(RUNNING) == project_message(events, RUNNING)
+    assert projection.message(RUNNING) == Projection(events).message(RUNNING)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from runstead.core import limits
-from runstead.core.conversations.projection import Projection, state
+from runstead.core.conversations.projection import Projection
 
 from .run_builder import event, stored
 
@@ -20,7 +20,7 @@ def after(start, *patches):
         event("STATE_SNAPSHOT", snapshot=start),
         *(event("STATE_DELTA", delta=patch) for patch in patches),
     ]
-    shown = state(stored(number, new) for number, new in enumerate(events, 1))
+    shown = Projection(stored(number, new) for number, new in enumerate(events, 1)).state()
     return {name: value for name, value in shown.items() if name not in EMPTY or value}
 
 
@@ -29,8 +29,8 @@ def op(name, path, **members):
 
 
 def test_a_state_begins_with_the_members_that_clients_patch():
-    assert state([]) == EMPTY
-    shown = state(
+    assert Projection([]).state() == EMPTY
+    shown = Projection(
         [
             stored(
                 1,
@@ -39,20 +39,20 @@ def test_a_state_begins_with_the_members_that_clients_patch():
                 ),
             )
         ]
-    )
+    ).state()
     assert shown["invokeAgentChildRuns"] == {"c1": {"status": "pending"}}
 
 
 def test_a_snapshot_replaces_the_state():
     assert after({"a": 1}, [op("add", "/b", value=2)]) == {"a": 1, "b": 2}
     events = [event("STATE_SNAPSHOT", snapshot={"a": 1}), event("STATE_SNAPSHOT", snapshot={"b": 1})]
-    assert "a" not in state(map(stored, (1, 2), events))
+    assert "a" not in Projection(map(stored, (1, 2), events)).state()
 
 
 @pytest.mark.parametrize("snapshot", [None, 7, [], "x", True])
 def test_a_snapshot_that_is_not_an_object_is_ignored(snapshot):
     events = [event("STATE_SNAPSHOT", snapshot={"a": 1}), event("STATE_SNAPSHOT", snapshot=snapshot)]
-    assert state(map(stored, (1, 2), events)) == {"a": 1, **EMPTY}
+    assert Projection(map(stored, (1, 2), events)).state() == {"a": 1, **EMPTY}
 
 
 def test_a_member_that_clients_patch_is_always_an_object():

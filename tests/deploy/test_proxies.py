@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.support.server import Server, note, program_with
+from tests.support.server import Server, note
 
 from .proxies import PROXIES, READ_TIMEOUT_S, Proxy, free_ports
 
@@ -20,7 +20,7 @@ def server(tmp_path_factory):
     started = Server(
         folder,
         folder / "runstead.db",
-        program=program_with(stream_heartbeat_s=0.4, stream_tick_s=0.1),
+        limits={"stream_heartbeat_s": 0.4, "stream_tick_s": 0.1},
         RUNSTEAD_TRUSTED_PROXIES="127.0.0.1",
         RUNSTEAD_SQLITE_SYNCHRONOUS="OFF",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runstead.sdk import Client, RunsteadError
-from tests.support.server import KEY
+from tests.support.server import KEY, SHORT_LEASE
 from tests.support.until import until
 
 MIB = 1 << 20
@@ -16,7 +16,9 @@ MIB = 1 << 20
 @pytest.fixture
 def kept(new_server, tmp_path):
     server = new_server(
-        RUNSTEAD_ARTIFACTS_URL=f"file://{tmp_path}/kept", RUNSTEAD_ARTIFACT_BYTES_MAX=str(24 * MIB)
+        limits=SHORT_LEASE | {"artifact_gc_tick_s": 0.1},
+        RUNSTEAD_ARTIFACTS_URL=f"file://{tmp_path}/kept",
+        RUNSTEAD_ARTIFACT_BYTES_MAX=str(24 * MIB),
     )
     return server.start()
 

@@ -5,6 +5,7 @@ import threading
 from contextlib import closing, suppress
 
 from runstead.sdk import Client, RunsteadError
+from tests.support.server import SHORT_LEASE
 from tests.support.until import until
 
 RUN = {"kind": "task", "request": {"target": "task:count"}}
@@ -26,7 +27,7 @@ def cancel(server, batch_id):
 
 
 def test_a_cancel_that_a_kill_interrupts_is_completed(new_server):
-    server = new_server().start()
+    server = new_server(limits=SHORT_LEASE).start()
     for _ in range(10):  # until one kill happens during the cancel
         with Client(server.url, server.key, project="default") as client:
             batch_id = client.batches.create([RUN] * 1_000).batch.id
@@ -46,7 +47,7 @@ def test_a_cancel_that_a_kill_interrupts_is_completed(new_server):
 
 
 def test_the_follow_up_run_of_a_batch_is_created_once_although_the_server_dies(new_server):
-    server = new_server().start()
+    server = new_server(limits=SHORT_LEASE).start()
     with Client(server.url, server.key, project="default") as client:
         made = client.batches.create([RUN] * 2, on_complete={"target": "task:report"})
         for run_id in made.run_ids:

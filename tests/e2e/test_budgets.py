@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from runstead.sdk import Client, Retries, RunsteadError
-from tests.support.server import PROJECT
+from tests.support.server import PROJECT, SHORT_LEASE
 from tests.support.until import until
 
 LIMIT, RUNS, KILLS = 8, 24, 2
@@ -57,7 +57,7 @@ def check(client, run_ids):
 
 @pytest.mark.timeout(100)
 def test_a_killed_server_neither_loses_usage_nor_lets_a_run_pass_its_limit(new_server):
-    server = new_server().start()
+    server = new_server(limits=SHORT_LEASE).start()
 
     def client():
         return Client(server.url, server.key, project=PROJECT)

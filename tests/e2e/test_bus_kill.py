@@ -6,24 +6,23 @@ from contextlib import suppress
 import httpx2
 import pytest
 
-from tests.support.server import PROJECT, Server, program_with
+from tests.support.server import PROJECT, SHORT_LEASE, Server
 from tests.support.until import until
 
 MATCHES = (None, {"order.id": 7}, {"order.id": 8})  # the last is that of another event
 RUNS, TRIGGERS, AT_ONCE = 36, 9, 4
+LIMITS = SHORT_LEASE | {"bus_event_resumes_max": AT_ONCE, "bus_waits_per_page_max": 2, "bus_delivery_s": 1}
 #: It resumes some runs before the response, and leaves the others to a loop that does not run while the test lasts.
-SLOW = program_with(
-    bus_event_resumes_max=AT_ONCE, bus_waits_per_page_max=2, bus_tick_s=86_400, bus_delivery_s=1
-)
+SLOW = LIMITS | {"bus_tick_s": 86_400}
 #: Its loop continues at once what the other server has left.
-NEXT = program_with(bus_event_resumes_max=AT_ONCE, bus_waits_per_page_max=2, bus_tick_s=0.1, bus_delivery_s=1)
+NEXT = LIMITS | {"bus_tick_s": 0.1}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def servers(request, tmp_path):
     """A server that is to be killed, and one that is started after it, over the same store."""
     database = tmp_path / "runstead.db" if request.param == "sqlite" else request.getfixturevalue("url")
-    made = [Server(tmp_path, database, program=program) for program in (SLOW, NEXT)]
+    made = [Server(tmp_path, database, limits=limits) for limits in (SLOW, NEXT)]
     yield made
     for server in made:
         server.kill()

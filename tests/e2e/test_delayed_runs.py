@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.server import Server, program_with
+from tests.support.server import Server
 
 #: So rare that a claim which waits for a poll ends without a run.
-PROGRAM = program_with(claim_poll_s=600, deadlines_tick_s=600)
+LIMITS = {"claim_poll_s": 600, "deadlines_tick_s": 600}
 #: On an idle machine it takes less than 0.1 s. A claim waits for 30 s.
 LATE_S = 15
 
@@ -15,7 +15,7 @@ LATE_S = 15
 @pytest.fixture(params=["sqlite", "postgres"])
 def api(request, tmp_path):
     database = tmp_path / "runstead.db" if request.param == "sqlite" else request.getfixturevalue("url")
-    server = Server(tmp_path, database, program=PROGRAM).start()
+    server = Server(tmp_path, database, limits=LIMITS).start()
     with server.api(timeout_s=60) as api:
         yield api
     server.kill()

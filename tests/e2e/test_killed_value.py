@@ -12,7 +12,9 @@ WORKER = Path(__file__).with_name("value_worker.py")
 
 
 def test_a_kill_between_a_value_and_its_result_loses_and_repeats_nothing_that_is_stored(new_server, tmp_path):
-    server = new_server(RUNSTEAD_ARTIFACTS_URL=f"file://{tmp_path}/kept").start()
+    server = new_server(
+        limits={"artifact_gc_tick_s": 0.1}, RUNSTEAD_ARTIFACTS_URL=f"file://{tmp_path}/kept"
+    ).start()
     calls = tmp_path / "calls"
     arguments = [sys.executable, "-P", WORKER, server.url, server.key, PROJECT, str(calls)]
 

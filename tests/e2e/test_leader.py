@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.support.server import program_with
+from tests.support.server import SHORT_LEASE
 from tests.support.until import until
 
 
@@ -22,7 +22,7 @@ def new_pair(new_two_servers):
 
 @pytest.fixture
 def replicas(new_pair):
-    return new_pair()
+    return new_pair(limits=SHORT_LEASE)
 
 
 def leads(api):
@@ -55,7 +55,7 @@ def test_a_killed_leader_is_replaced_and_its_loops_continue(replicas):
 
 def test_a_leader_that_stops_hands_over_at_once(new_pair):
     # So rare that the other server would not look by itself.
-    (leader, _), (_, api) = new_pair(program=program_with(leader_poll_s=600, leader_lease_s=1_800))
+    (leader, _), (_, api) = new_pair(limits={"leader_poll_s": 600, "leader_lease_s": 1_800})
     leader.signal(signal.SIGTERM)
     until(lambda: leads(api), "another leader")
     assert leader.ended() == 0

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.server import KEY, runstead
+from tests.support.server import KEY, SHORT_LEASE, runstead
 from tests.support.until import until
 
 ALLOW = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
@@ -108,7 +108,7 @@ def test_a_two_step_start_reaches_the_service_which_completes_it(new_server, ser
 
 
 def test_a_server_killed_between_claim_and_answer_sends_the_run_again(new_server, service):
-    server = new_server(**ALLOW).start()
+    server = new_server(limits=SHORT_LEASE, **ALLOW).start()
     service.free.clear()
     with server.api() as api:
         register(api, service)
@@ -131,7 +131,7 @@ def test_a_server_killed_between_claim_and_answer_sends_the_run_again(new_server
 
 
 def test_a_cancel_that_was_not_sent_before_a_kill_is_sent_after_it(new_server, service):
-    server = new_server(**ALLOW).start()
+    server = new_server(limits=SHORT_LEASE, **ALLOW).start()
     with server.api() as api:
         register(api, service)
         start(api, "run_1")

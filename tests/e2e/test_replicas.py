@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runstead.sdk import Client
-from tests.support.server import KEY, note, runstead
+from tests.support.server import KEY, SHORT_LEASE, note, runstead
 from tests.support.until import until
 
 TARGET = {"kind": "agent", "id": "scribe"}
@@ -119,8 +119,8 @@ def test_two_servers_fire_each_schedule_once(replicas):
         assert all(here.schedules.get(one.id).completed_at is not None for one in made)
 
 
-def test_when_one_replica_is_killed_the_other_continues(replicas):
-    (first, _), (here, there) = replicas
+def test_when_one_replica_is_killed_the_other_continues(new_two_servers):
+    (first, _), (here, there) = new_two_servers(limits=SHORT_LEASE)
     project = here.project_id()
     worker = here.register("dying")
     run_id = here.create(project)["run_id"]

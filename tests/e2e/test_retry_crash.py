@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 
+from tests.support.server import SHORT_LEASE
 from tests.support.until import until
 
 STEPS = 400
@@ -66,7 +67,8 @@ def test_retries_of_a_killed_server_are_whole_and_are_not_repeated(server):
             assert (run["latest_event_id"], last["payload"]["name"]) == (STEPS + 1, "run.retry_from")
 
 
-def test_a_bulk_job_of_a_killed_server_retries_each_run_once(server):
+def test_a_bulk_job_of_a_killed_server_retries_each_run_once(new_server):
+    server = new_server(limits=SHORT_LEASE).start()
     runs = [{"kind": "task", "request": {"target": "task:bulk"}}] * 300
     with server.api() as api:
         batch = api.post("/projects/default/batches", {"runs": runs})

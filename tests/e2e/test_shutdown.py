@@ -19,7 +19,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.server.main import Main
 from runstead.server.settings import Settings
-from tests.support.server import KEY, note, program_with
+from tests.support.server import KEY, note
 from tests.support.until import until
 
 
@@ -64,12 +64,12 @@ class Writing:
 
 
 #: It would wait so long for callers that hang.
-PATIENT = program_with(shutdown_s=600)
+PATIENT = {"shutdown_s": 600}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_at_a_signal_streams_end_cleanly_and_open_requests_are_answered(new_server, number):
-    server = new_server(program=PATIENT).start()
+    server = new_server(limits=PATIENT).start()
     with server.api() as api, server.api() as writers, ThreadPoolExecutor(20) as pool:
         project_id, worker_id = api.project_id(), api.register("w")
         run_id = api.create(project_id)["run_id"]
@@ -194,7 +194,7 @@ def long_run(api, megabytes=8):
 def test_callers_that_hang_delay_the_end_for_the_grace_period_at_most(new_server):
     # A supervisor usually kills a server ten seconds after SIGTERM. It must have ended by then.
     assert limits.shutdown_s <= 10
-    server = new_server(program=program_with(shutdown_s=3.5)).start()
+    server = new_server(limits={"shutdown_s": 3.5}).start()
     with server.api() as api:
         run_id = long_run(api)
         with stalled_follower(server, run_id):
@@ -204,7 +204,7 @@ def test_callers_that_hang_delay_the_end_for_the_grace_period_at_most(new_server
 
 
 def test_a_second_signal_ends_the_server_at_once(new_server):
-    server = new_server(program=PATIENT).start()
+    server = new_server(limits=PATIENT).start()
     with server.api() as api:
         run_id = long_run(api)
         with stalled_follower(server, run_id):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from tests.support.server import environment, processor_s
+from tests.support.server import PROGRAM, environment, processor_s
 
 #: Modules are compiled once, as an installation does.
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
@@ -29,7 +29,9 @@ def control_s():
 def test_it_is_ready_after_little_work(new_server, tmp_path):
     took = []
     for name in ("one.db", "two.db", "three.db"):
-        server = new_server(name, **COMPILED, PYTHONPYCACHEPREFIX=str(tmp_path / "compiled")).start()
+        server = new_server(
+            name, program=PROGRAM, **COMPILED, PYTHONPYCACHEPREFIX=str(tmp_path / "compiled")
+        ).start()
         took.append(processor_s(server.process))
         server.kill()
     control = min(control_s() for _ in range(3))

@@ -17,7 +17,7 @@ from .integrity import check_whole, intact
 def test_commands_beside_a_busy_server_succeed_and_do_not_disturb_it(server, tmp_path):
     store = f"sqlite:///{server.database}"
     load = subprocess.Popen(
-        [*PROGRAM, "bench", "--url", server.url, "--key", server.key, "--seconds", "5", "--json"],
+        [*PROGRAM, "bench", "--url", server.url, "--key", server.key, "--seconds", "2", "--json"],
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -253,7 +253,7 @@ async def test_waits_are_found_by_their_first_condition_and_not_by_reading_all(a
         await waiting(api, match={"order": number})
     read = []
     real = bus_event.match_in
-    monkeypatch.setattr(bus_events, "match_in", lambda stored: read.append(stored) or real(stored))
+    monkeypatch.setattr(bus_event, "match_in", lambda stored: read.append(stored) or real(stored))
     assert (await publish(api, data={"order": 7}))["resumed"] == 1
     assert len(read) == 1
 

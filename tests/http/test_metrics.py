@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from runstead.loops.derived import roll_up
+from runstead.ports import run_metrics
 from runstead.ports.store import Depth, Measured, QueueAge, Sizes
 
 pytestmark = pytest.mark.postgres
@@ -80,7 +80,7 @@ async def test_tokens_of_ended_runs_are_counted_when_they_are_summed(api):
     run = await api.create()
     usage = {"provider": "p", "model": "m", "inputTokens": 10, "outputTokens": 3, "cachedInputTokens": 4}
     await api.complete(run["run_id"], metadata=usage)
-    changed = await grown(api, lambda: roll_up(api.app))
+    changed = await grown(api, lambda: api.app.store.rollups.add_entries(1_000, run_metrics.count_tokens))
     tokens = {name: n for name, n in changed.items() if "tokens" in name}
     assert tokens == {
         'runstead_tokens_total{type="cached_input"}': 4,

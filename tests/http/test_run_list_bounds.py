@@ -48,6 +48,9 @@ class Place:
         fields = Fields(list(query))
         return PageRequest(self.app, scope, self.principal, None, "secret", fields, Fields([]), lambda: None)
 
+    def show(self, path, query=()):
+        return listing.index(self.request(path, query), self.project)
+
     def task(self):
         return NewRun(kind="task", owner_kind="project", owner_id=self.project.id, target="task:many")
 
@@ -97,20 +100,20 @@ async def place(sqlite_store, tmp_path, monkeypatch):
 async def test_a_list_of_five_times_as_many_runs_costs_the_same(place, states):
     query = [("status", one) for one in states]
     await place.fill(1_000)
-    few = await place.cost(listing.index(place.request("/ui/projects/many/runs", query)))
+    few = await place.cost(place.show("/ui/projects/many/runs", query))
     await place.fill(4_000)
-    many = await place.cost(listing.index(place.request("/ui/projects/many/runs", query)))
+    many = await place.cost(place.show("/ui/projects/many/runs", query))
     assert many <= few * 1.2 + 5
 
 
 async def test_a_page_far_back_costs_as_much_as_the_first(place):
     await place.fill(3_000)
-    first = await place.cost(listing.index(place.request("/ui/projects/many/runs")))
+    first = await place.cost(place.show("/ui/projects/many/runs"))
     far = (
         await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
     ).rows
     cursor = [("cursor", listing.to_cursor(far[-1], "created_at"))]
-    assert await place.cost(listing.index(place.request("/ui/projects/many/runs", cursor))) <= first * 1.2
+    assert await place.cost(place.show("/ui/projects/many/runs", cursor)) <= first * 1.2
 
 
 async def reads_during(place, monkeypatch, filters, changes):
@@ -187,10 +190,10 @@ async def test_a_period_costs_as_much_as_the_runs_in_it(place, monkeypatch):
     await place.fill(1_000)
     place.clock.now += 1_000
     query = [("until", iso(place.clock.now))]
-    few = await place.cost(listing.index(place.request("/", query)))
+    few = await place.cost(place.show("/", query))
     place.clock.now += 1_000
     await place.fill(4_000)
-    many = await place.cost(listing.index(place.request("/", query)))
+    many = await place.cost(place.show("/", query))
     assert 0 < few <= many <= few + 100
     place.clock.now += 1_000
-    assert await place.cost(listing.index(place.request("/", [("since", iso(place.clock.now))]))) <= 100
+    assert await place.cost(place.show("/", [("since", iso(place.clock.now))])) <= 100

@@ -15,7 +15,6 @@ import pytest
 from runstead.core import limits
 from runstead.core.webhooks.webhook import Webhook, new_delivery, secret_of
 from runstead.loops.deliverer import Deliverer
-from runstead.loops.expiry import prune_deliveries
 from runstead.security.egress import Egress
 from tests.support.until import eventually
 
@@ -449,9 +448,9 @@ async def test_a_week_old_delivery_is_deleted(receiver, api):
     hook = await receiver.hook()
     await receiver.finish()
     await receiver.tick()
-    assert await prune_deliveries(api.app) == 0
+    assert await api.app.store.webhooks.prune(limits.delivery_kept_ms, 10) == 0
     api.clock.advance(limits.delivery_kept_ms / 1000 + 1)
-    assert await prune_deliveries(api.app) == 1
+    assert await api.app.store.webhooks.prune(limits.delivery_kept_ms, 10) == 1
     assert await receiver.log(hook) == []
 
 

@@ -61,7 +61,7 @@ def server(request, tmp_path_factory):
 
 @contextmanager
 def _serving(directory, database, settings):
-    server = Server(directory, database, forked=True, **settings)
+    server = Server(directory, database, **settings)
     server.key = settings.get("RUNSTEAD_BOOTSTRAP_KEY", server.key)
     try:
         yield server.start()

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from runstead.commands.app import App
+from runstead.core import limits
 from runstead.core.runs.run import RunStatus
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.loops.deadlines import enforce_deadlines
-from runstead.loops.expiry import prune
 
 YEAR_NS = 365 * 86_400 * 1_000_000_000
 
@@ -52,7 +52,7 @@ async def test_it_forgets_no_answer_before_its_day_is_over(replicas, wrong, idem
     [mistaken] = await replicas(1)
     wrong()
     await mistaken.create("run-1", idempotency=idempotent())
-    assert await prune(App(mistaken.store, LocalNotifier())) == 0
+    assert await mistaken.store.forget(limits.idempotency_s * 1000, 10) == 0
     assert (
         await refusal(mistaken.create("run-1", idempotency=idempotent(digest=b"other")))
         == "IDEMPOTENCY_KEY_REUSED"

@@ -21,7 +21,6 @@ from runstead.core.webhooks.webhook import Attempt, Webhook, new_delivery, recor
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.sqlite.sql import DIALECT
 from runstead.loops.alerts import evaluate
-from runstead.loops.derived import roll_up
 from runstead.loops.liveness import watch
 from runstead.loops.scheduler import schedule
 from tests.support.store_driver import PROJECT
@@ -57,7 +56,7 @@ class Watched:
         self.clock.advance(seconds)
         await schedule(self.app)
         await watch(self.app)
-        await roll_up(self.app)
+        await self.app.store.rollups.add_entries(1_000)
         await evaluate(self.app)
 
     async def state(self, alert):

@@ -33,6 +33,8 @@ def translated(body, engine):
             "DELETE FROM t WHERE rowid IN (SELECT rowid FROM t WHERE (a < ?1) LIMIT ?2)",
         ),
         ("SELECT a FROM t AS b FOR NO KEY UPDATE OF b", "SELECT a FROM t AS b"),
+        ("SELECT greatest(a, :b) FROM t", "SELECT max(a, ?1) FROM t"),
+        ("SELECT a FROM t {INDEXED BY t_a} WHERE b", "SELECT a FROM t INDEXED BY t_a WHERE b"),
     ],
 )
 def test_sqlite_gets_its_own_words_for_an_expression(written, sqlite):
@@ -42,6 +44,12 @@ def test_sqlite_gets_its_own_words_for_an_expression(written, sqlite):
 def test_postgresql_gets_the_text_as_it_is_written():
     text = "SELECT a FROM t WHERE b = :b::bigint AND c = ANY (:c::text[]) FOR UPDATE"
     assert translated(text, "postgres").text == text.replace(":b:", "$1:").replace(":c:", "$2:")
+
+
+def test_an_index_is_forced_on_sqlite_only():
+    assert (
+        translated("SELECT a FROM t {INDEXED BY t_a} WHERE b", "postgres").text == "SELECT a FROM t WHERE b"
+    )
 
 
 def test_a_parameter_has_one_number_wherever_it_is():

@@ -87,7 +87,7 @@ def test_sqlite_reads_only_the_head_of_a_partition(sqlite, what):
 
 def bound(own, dialect, name, arguments):
     """(the text of an engine's own statement or of a shared one, its arguments in order)"""
-    if name in own:
+    if name not in dialect.named:
         return own[name], arguments
     statement = dialect.named[name]
     return statement.text, bind(statement, arguments)

@@ -12,7 +12,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Transition, Want
 from runstead.core.runs.transitions import Firing, fire, fire_due
-from runstead.core.schedules.schedule import SCHEDULE_FIELDS, Schedule
+from runstead.core.schedules.schedule import Schedule
 from runstead.ports.store import RunKey, ScheduleQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -54,7 +54,7 @@ async def page(store, project_id=PROJECT, limit=100, **filters):
 
 
 async def test_a_schedule_is_read_as_it_was_written(store):
-    values = {name: f"the {name}" for name in SCHEDULE_FIELDS if name not in {"project_id", "id"}}
+    values = {name: f"the {name}" for name in Schedule.__struct_fields__ if name not in {"project_id", "id"}}
     numbers = {
         "created_at",
         "updated_at",
@@ -67,7 +67,7 @@ async def test_a_schedule_is_read_as_it_was_written(store):
         "skipped_count",
         "missed_count",
     }
-    numbers |= {name for name in SCHEDULE_FIELDS if name.endswith("_at")}
+    numbers |= {name for name in Schedule.__struct_fields__ if name.endswith("_at")}
     values |= {name: 100 + n for n, name in enumerate(sorted(numbers))}
     values |= {"config": b'{"a":1}', "integration_requirements": b"[2]", "flow": b'{"unique":{"key":"a"}}'}
     mine = await kept(store, **{name: value for name, value in values.items() if name != "target_kind"})

@@ -26,6 +26,7 @@ def test_a_statement_is_found_by_its_name_and_words_stand_in_it(package):
         "run": "SELECT a, b",
         "event": "SELECT 1",
         "events": "SELECT 2",
+        "shared": "SELECT 0",
     }
 
 
@@ -40,3 +41,10 @@ def test_an_engine_has_no_statement_with_the_name_of_a_shared_one(package):
     (package / "runs.sql").write_text("-- name: shared\nSELECT 1\n")
     with pytest.raises(AssertionError, match="two statements have the name shared"):
         statements(package.name, {}, SHARED)
+
+
+def test_a_text_serves_several_statements_with_the_words_of_each(package):
+    (package / "runs.sql").write_text("-- name: run | lock_run\nSELECT {a|b} FROM runs{| FOR UPDATE}\n")
+    found = statements(package.name, {}, SHARED)
+    assert found["run"] == "SELECT a FROM runs"
+    assert found["lock_run"] == "SELECT b FROM runs FOR UPDATE"

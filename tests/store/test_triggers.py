@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
-from runstead.core.schedules.trigger import TRIGGER_FIELDS, Trigger, new_token, token_hash
+from runstead.core.schedules.trigger import Trigger, new_token, token_hash
 from runstead.ports.store import ListPage
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -29,7 +29,10 @@ async def kept(store, **fields):
 
 
 async def test_a_trigger_is_read_as_it_was_written_and_found_by_its_token(store):
-    values = {name: f"the {name}" for name in TRIGGER_FIELDS} | {"project_id": PROJECT, "disabled_at": 4}
+    values = {name: f"the {name}" for name in Trigger.__struct_fields__} | {
+        "project_id": PROJECT,
+        "disabled_at": 4,
+    }
     values |= {
         "id": str(uuid.uuid4()),
         "token_hash": b"h",

@@ -13,7 +13,6 @@ from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import (
-    WEBHOOK_FIELDS,
     Attempt,
     Webhook,
     new_delivery,
@@ -62,10 +61,12 @@ async def settle(store, hook, delivery, reason=None, **members):
 
 
 async def test_a_webhook_is_read_as_it_was_written(store):
-    values = {name: f"the {name}" for name in WEBHOOK_FIELDS} | {"project_id": PROJECT}
+    values = {name: f"the {name}" for name in Webhook.__struct_fields__} | {"project_id": PROJECT}
     values |= {"id": str(uuid.uuid4()), "events": ("run.failed", "run.completed")}
     values |= {
-        name: 100 + n for n, name in enumerate(WEBHOOK_FIELDS) if name.endswith(("_at", "_since", "_until"))
+        name: 100 + n
+        for n, name in enumerate(Webhook.__struct_fields__)
+        if name.endswith(("_at", "_since", "_until"))
     }
     values |= {"format": "slack", "failed_deliveries": 7}
     mine = await hooked(store, **values)

@@ -56,12 +56,19 @@ class ForkedProcess:
 
 
 class ForkingProcess:
-    """The process that imports the program. It ends with this one, which holds the other end of its stdin."""
+    """The process that imports the program. It ends with this one, which holds the other end of its stdin.
 
-    def __init__(self):
+    `limits`: (name, value) of members of `core/limits/` that differ. They are set first, since modules may read them
+    when they are imported.
+    """
+
+    def __init__(self, limits):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            [sys.executable, "-P", __file__, json.dumps(limits)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
         )
         self._address = self._process.stdout.readline().decode().strip()
         assert self._address, "the program cannot be imported"
@@ -98,14 +105,19 @@ class ForkingProcess:
 
 
 @cache
-def forking_process():
-    return ForkingProcess()
+def forking_process(limits=()):
+    return ForkingProcess(limits)
 
 
-def _serve(folder):
+def _serve(folder, changed):
     import gc
     import importlib
 
+    from runstead.core import limits
+
+    for name, value in changed:
+        assert hasattr(limits, name), name
+        setattr(limits, name, value)
     for module in MODULES:
         importlib.import_module(module)
     gc.freeze()
@@ -169,4 +181,4 @@ def _run(request, files):
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="runstead-commands-", dir="/tmp") as given:
-        _serve(given)
+        _serve(given, json.loads(sys.argv[1]))

@@ -37,7 +37,7 @@ class SteeringDriver:
                 resume_at=resume_at,
                 expires_at=expires_at,
                 fence=fence,
-                waiting_run_id=waiting_run_id,
+                awaited_run_id=waiting_run_id,
                 events=events,
                 signals=to.signals.oldest,
                 release=release,

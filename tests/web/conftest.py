@@ -11,7 +11,9 @@ from tests.support.server import Server
 
 from .browser import Tab
 
-CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+#: The first of these programs that is there. The first has no windows, so it opens a page in a quarter of the time.
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
+CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
 #: Set in CI, where skipped browser tests would go unnoticed.
 REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_BROWSER") == "1"
 
@@ -101,13 +103,13 @@ def server(engine, request, tmp_path_factory):
     # No test of a page is about what a machine without power loses.
     settings = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts", "RUNSTEAD_SQLITE_SYNCHRONOUS": "OFF"}
     if engine == "sqlite":
-        started = Server(folder, folder / "runstead.db", forked=True, **settings).start()
+        started = Server(folder, folder / "runstead.db", **settings).start()
         yield started
         started.kill()
         return
     databases = request.getfixturevalue("databases")
     name = databases.lease()
-    started = Server(folder, databases.server.url(name), forked=True, **settings).start()
+    started = Server(folder, databases.server.url(name), **settings).start()
     yield started
     started.kill()
     databases.give_back(name)

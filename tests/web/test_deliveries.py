@@ -18,9 +18,7 @@ PAGE = "/ui/projects/default/webhooks"
 @pytest.fixture
 def server(tmp_path):
     """A server that may call private addresses."""
-    started = Server(
-        tmp_path, tmp_path / "runstead.db", forked=True, RUNSTEAD_ALLOW_PRIVATE_EGRESS="true"
-    ).start()
+    started = Server(tmp_path, tmp_path / "runstead.db", RUNSTEAD_ALLOW_PRIVATE_EGRESS="true").start()
     yield started
     started.kill()
 

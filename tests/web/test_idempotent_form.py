@@ -75,7 +75,7 @@ def test_a_form_that_is_sent_again_to_another_replica_creates_nothing(server, ap
         pytest.skip("SQLite has one server")
     to, ready = browser.form(f"{PLACE}/access", "/keys")
     filled = ready | {"name": "replicated", "scopes": "runs:read"}
-    other = Server(tmp_path, server.database, forked=True).start()
+    other = Server(tmp_path, server.database).start()
     try:
         assert secret_in(browser.http.post(to, data=filled)).startswith("vf_")
         second = browser.http.post(other.url + to, data=filled)

@@ -18,7 +18,7 @@ SIGNING = ed25519.Ed25519PrivateKey.generate()
 def tokens(tmp_path):
     """A server that accepts tokens of users."""
     public = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    started = Server(tmp_path, tmp_path / "runstead.db", forked=True, RUNSTEAD_JWT_PUBLIC_KEY=public).start()
+    started = Server(tmp_path, tmp_path / "runstead.db", RUNSTEAD_JWT_PUBLIC_KEY=public).start()
     yield started
     started.kill()
 

@@ -96,7 +96,7 @@ def settings_for(provider, port, **more):
 
 @contextmanager
 def running(folder, provider, port, **more):
-    server = Server(folder, folder / "runstead.db", forked=True, **settings_for(provider, port, **more))
+    server = Server(folder, folder / "runstead.db", **settings_for(provider, port, **more))
     server.port = port
     try:
         yield server.start()

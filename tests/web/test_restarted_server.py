@@ -11,7 +11,7 @@ from .run_pages import TaskRun, text_delta, text_start
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("restarted")
-    started = Server(folder, folder / "runstead.db", forked=True).start()
+    started = Server(folder, folder / "runstead.db").start()
     started.port = int(started.url.rpartition(":")[2])  # the same port after the restart
     yield started
     started.kill()

@@ -38,7 +38,7 @@ def codec_url(codec_socket):
 def server(codec_url, tmp_path_factory):
     folder = tmp_path_factory.mktemp("values")
     settings = {"RUNSTEAD_CODEC_URL": codec_url, "RUNSTEAD_SQLITE_SYNCHRONOUS": "OFF"}
-    started = Server(folder, folder / "runstead.db", forked=True, **settings).start()
+    started = Server(folder, folder / "runstead.db", **settings).start()
     yield started
     started.kill()
 

@@ -15,7 +15,7 @@ def two_servers(databases, tmp_path):
     servers = []
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
-        servers.append(Server(tmp_path / folder, databases.server.url(name), forked=True).start())
+        servers.append(Server(tmp_path / folder, databases.server.url(name)).start())
     yield servers
     for server in servers:
         server.kill()

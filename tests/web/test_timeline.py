@@ -3,10 +3,17 @@
 import pytest
 
 from runstead.core.runs.transition import EndedAttempt
-from runstead.web.runs.timeline import build_timeline
+from runstead.web.runs.timeline import Timeline
 from runstead.web.runs.waterfall import layout
 
 from .run_records import NOON, custom, event, run
+
+
+def build_timeline(events, limit):
+    found = Timeline(limit)
+    for one in events:
+        found.add(one)
+    return found
 
 
 def bars(*events, of=None, attempts=(), children=(), limit=500):

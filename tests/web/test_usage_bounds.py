@@ -46,7 +46,7 @@ async def show():
         scope = {"path": "/", "query_string": b"", "headers": [], "path_params": {"project": "many"}}
         fields = Fields(list(query.items()))
         request = PageRequest(app, scope, principal, None, "secret", fields, Fields([]), lambda: None)
-        answer = await page(request)
+        answer = await page(request, project)
         answer.text = answer.body.decode()
         return answer
 

@@ -4,11 +4,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from runstead.commands import locate
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.audit import AuditEntry
-from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.principal import Scope
 from runstead.core.runs.run import Run
 from runstead.ports.store import AuditQuery
 
@@ -16,10 +16,10 @@ from runstead.ports.store import AuditQuery
 _SHOWN: Final = frozenset({"run.resume", "run.cancel"})
 
 
-async def page(app: App, principal: Principal, ref: str, query: AuditQuery) -> list[AuditEntry]:
+@needs(Scope.AUDIT_READ, bound="cannot read the audit log")
+async def page(access: Access, query: AuditQuery) -> list[AuditEntry]:
     """List the entries of a project that match the query, newest first. Raises NOT_FOUND, FORBIDDEN."""
-    project = await locate.project(app, principal, Scope.AUDIT_READ, ref, bound="cannot read the audit log")
-    return await app.store.audit.page(replace(query, project_id=project.id))
+    return await access.store.audit.page(replace(query, project_id=access.project_id))
 
 
 async def decisions(app: App, run: Run) -> list[AuditEntry]:
@@ -29,8 +29,3 @@ async def decisions(app: App, run: Run) -> list[AuditEntry]:
     """
     query = AuditQuery(run.project_id, limits.page_rows_max, object_kind="run", object_id=run.run_id)
     return [entry for entry in await app.store.audit.page(query) if entry.action in _SHOWN]
-
-
-async def expire(app: App, age_ms: int) -> int:
-    """Delete a bounded number of entries older than `age_ms`, oldest first. Returns their number."""
-    return await app.store.audit.expire(age_ms, limits.audit_entries_expired_max)

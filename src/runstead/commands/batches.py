@@ -9,26 +9,18 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from runstead.commands import locate
+from runstead.commands import create as creating
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
-from runstead.commands.create import (
-    NewRun,
-    check_input,
-    conflict,
-    copy_request,
-    draft,
-    insert,
-    new_uuid,
-    push_agent,
-)
+from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import Error, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
-from runstead.core.identity.project import Project, user_uuid
+from runstead.core.idempotency import Idempotency
+from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.project import Project
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.flow import wanted_keys
@@ -62,27 +54,26 @@ def turn(app: App) -> AbstractAsyncContextManager[None]:
     return app.batch_slots.hold(tenant.get())
 
 
-async def create(
-    app: App, principal: Principal, ref: str, new: NewBatch, idempotency: IdempotencyRecord | None = None
-) -> Made:
+@needs(Scope.RUNS_WRITE, bound="cannot create batches")
+async def create(access: Access, new: NewBatch, idempotency: Idempotency = None) -> Made:
     """Create the batch with all its runs, or nothing. The caller holds its `turn`. A run that exists already and takes
     the place of a new one, by the keys of its flow, does not join the batch.
 
     Raises RUN_ID_CONFLICT, NOT_FOUND (project, parent), PARENT_CANCELLED, FAMILY_TOO_DEEP, INVALID_REQUEST.
     An error of one run names its index.
     """
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot create batches")
+    app, principal, project = access.app, access.principal, access.project
     batch = Batch(
         str(uuid.uuid4()),
         project.id,
         0,
         name=new.name,
-        created_by=user_uuid(principal.id),
+        created_by=access.user,
         on_complete=None if new.on_complete is None else encode(new.on_complete),
     )
     _refuse_duplicates(new.runs)
     async for index, run in in_pieces(new.runs):
-        await check_input(app, project.id, run, f"$.runs[{index}].request.input")
+        await creating.check_input(app, project.id, run, f"$.runs[{index}].request.input")
     ids = _new_ids()
     members = [
         _member(
@@ -99,9 +90,7 @@ async def create(
     return await _store(app, batch, members, idempotency)
 
 
-async def _store(
-    app: App, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None
-) -> Made:
+async def _store(app: App, batch: Batch, members: Sequence[Member], idempotency: Idempotency) -> Made:
     created = await app.store.batches.create(batch, members, idempotency)
     async for _, written in in_pieces(created.runs):
         app.publish(written)
@@ -112,9 +101,9 @@ def _new_ids() -> Iterator[str]:
     """Return random ids of runs that begin alike, so that they are neighbours in the index of ids. Otherwise a batch
     changes most pages of a large index.
     """
-    start = f"run_{new_uuid()[:8]}"
+    start = f"run_{creating.new_uuid()[:8]}"
     while True:
-        yield start + new_uuid()[8:]
+        yield start + creating.new_uuid()[8:]
 
 
 async def in_pieces(items: Iterable[T]) -> AsyncIterator[tuple[int, T]]:
@@ -173,15 +162,15 @@ def _owner(index: int, run: NewRun, project: Project) -> str:
 
 
 def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Member:
-    drafted, message = draft(new, batch.project_id, principal)
+    drafted, message = creating.draft(new, batch.project_id, principal)
     run = replace(drafted, batch_id=batch.id)
 
     def decide(loaded: Loaded) -> Transition:
         try:
             if loaded.run is not None:
-                raise conflict(loaded.run)
+                raise creating.conflict(loaded.run)
             existing = transitions.find_existing(run, new.flow, loaded)
-            return insert(run, message, loaded, new.flow) if existing is None else existing
+            return creating.insert(run, message, loaded, new.flow) if existing is None else existing
         except Error as refusal:
             raise at_index(index, refusal) from None
 
@@ -191,32 +180,30 @@ def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Memb
     return Member(RunKey(batch.project_id, run.run_id), decide, want)
 
 
-async def get(app: App, principal: Principal, ref: str, batch_id: str) -> Batch:
+@needs(Scope.RUNS_READ, bound="cannot read batches")
+async def get(access: Access, batch_id: str) -> Batch:
     """Return a batch. Raises NOT_FOUND."""
-    refuse_bound(principal, "cannot read batches")
-    return await _load(app, principal, Scope.RUNS_READ, ref, batch_id)
+    return await _stored(access, batch_id)
 
 
-async def _load(app: App, principal: Principal, scope: Scope, ref: str, batch_id: str) -> Batch:
-    project = await locate.project(app, principal, scope, ref)
-    return existing(await app.store.batches.get(project.id, batch_id.lower()), "Batch")
+async def _stored(access: Access, batch_id: str) -> Batch:
+    return existing(await access.store.batches.get(access.project_id, batch_id.lower()), "Batch")
 
 
-async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> ListPage[Batch]:
+@needs(Scope.RUNS_READ, bound="cannot list batches")
+async def page(access: Access, limit: int, before: int | None) -> ListPage[Batch]:
     """List the project's batches, newest first."""
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list batches")
-    return await app.store.batches.page(BatchQuery(project.id, limit, before))
+    return await access.store.batches.page(BatchQuery(access.project_id, limit, before))
 
 
+@needs(Scope.RUNS_WRITE, bound="cannot retry batches")
 async def retry(
-    app: App,
-    principal: Principal,
-    ref: str,
+    access: Access,
     batch_id: str,
     *,
     cancelled: bool,
     name: str | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Made:
     """Create a batch of the requests of failed runs (with `cancelled`, of cancelled ones too), or nothing.
 
@@ -225,31 +212,25 @@ async def retry(
 
     Raises NOT_FOUND, BATCH_NOT_RETRIABLE; PARENT_CANCELLED where the parent of a run was cancelled.
     """
-    refuse_bound(principal, "cannot retry batches")
-    first = await _load(app, principal, Scope.RUNS_WRITE, ref, batch_id)
+    first = await _stored(access, batch_id)
     if first.completed_at is None:
         message = f"Only a batch whose runs have all ended can be retried: it is {first.status}"
         raise Error("BATCH_NOT_RETRIABLE", message)
-    async with turn(app):
-        return await _retry(app, principal, first, cancelled=cancelled, name=name, idempotency=idempotency)
+    async with turn(access.app):
+        return await _retry(access, first, cancelled=cancelled, name=name, idempotency=idempotency)
 
 
 async def _retry(
-    app: App,
-    principal: Principal,
-    first: Batch,
-    *,
-    cancelled: bool,
-    name: str | None,
-    idempotency: IdempotencyRecord | None,
+    access: Access, first: Batch, *, cancelled: bool, name: str | None, idempotency: Idempotency
 ) -> Made:
+    app, principal = access.app, access.principal
     ended = await _to_retry(app, first, ("failed", "cancelled") if cancelled else ("failed",))
     batch = Batch(
         str(uuid.uuid4()),
         first.project_id,
         0,
         name=first.name if name is None else name,
-        created_by=user_uuid(principal.id),
+        created_by=access.user,
         on_complete=first.on_complete,
     )
     if (refusal := await app.quotas.refuse_more_runs(first.project_id, len(ended), principal)) is not None:
@@ -295,35 +276,29 @@ async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[R
 
 
 def _retried(first: Run, run_id: str, batch: Batch, principal: Principal) -> Member:
-    copied, message = copy_request(first, principal)
+    copied, message = creating.copy_request(first, principal)
     run = replace(copied, batch_id=batch.id, run_id=run_id, root_run_id=run_id)
 
     def decide(loaded: Loaded) -> Transition:
         try:
-            return insert(run, message, loaded)
+            return creating.insert(run, message, loaded)
         except Error as refusal:
             raise Error(refusal.code, f"{first.run_id}: {refusal.message}") from None
 
-    want = Want(parent_run_id=first.parent_run_id, push_agent=push_agent(run))
+    want = Want(parent_run_id=first.parent_run_id, push_agent=creating.push_agent(run))
     return Member(RunKey(batch.project_id, run.run_id), decide, want)
 
 
+@needs(Scope.RUNS_WRITE, bound="cannot cancel batches", records="batch.cancel")
 async def cancel(
-    app: App,
-    principal: Principal,
-    ref: str,
-    batch_id: str,
-    reason: str | None,
-    idempotency: IdempotencyRecord | None = None,
+    access: Access, batch_id: str, reason: str | None, idempotency: Idempotency = None
 ) -> Changed:
     """Cancel the batch and its active runs. `accepted` is true if this call cancelled the batch.
 
     If the store fails or the server stops before all runs are cancelled, a loop cancels the others.
     """
-    refuse_bound(principal, "cannot cancel batches")
-    found = await _load(app, principal, Scope.RUNS_WRITE, ref, batch_id)
-    batches = app.store.recording(by(principal, "batch.cancel", found.project_id)).batches
-    changed = await batches.change(
+    app, found = access.app, await _stored(access, batch_id)
+    changed = await access.recording.batches.change(
         found.project_id,
         found.id,
         lambda batch, now: rules.cancel(batch, now=now, reason=reason),
@@ -388,7 +363,11 @@ async def follow_up(app: App, batch: Batch) -> None:
     )
 
     def decide(loaded: Loaded) -> Transition:
-        return Transition(loaded.run, duplicate=True) if loaded.run is not None else insert(run, None, loaded)
+        return (
+            Transition(loaded.run, duplicate=True)
+            if loaded.run is not None
+            else creating.insert(run, None, loaded)
+        )
 
     app.publish(await app.store.runs.apply(RunKey(batch.project_id, run.run_id), decide))
     await app.store.batches.change(

@@ -2,22 +2,21 @@
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from runstead.commands import locate, runs
+from runstead.commands import runs
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.count_guard import at_most
 from runstead.commands.runs import RunRef, apply_at
 from runstead.core import limits
-from runstead.core.audit import by
 from runstead.core.budgets import budget as rules
 from runstead.core.budgets.budget import Budget, OnReached, Period, ScopeKind
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
-from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import SPENDING
@@ -49,51 +48,47 @@ class RunBudget(msgspec.Struct, frozen=True, kw_only=True):
         return budget
 
 
-async def _project(app: App, principal: Principal, ref: str, scope: Scope) -> str:
-    return (await locate.project(app, principal, scope, ref, bound="cannot manage budgets")).id
+_BOUND: Final = "cannot manage budgets"
 
 
+@needs(Scope.ADMIN, bound=_BOUND, records="budget.create")
 async def create(
-    app: App,
-    principal: Principal,
-    ref: str,
+    access: Access,
     *,
     scope_kind: ScopeKind,
     scope_value: str | None,
     period: Period,
     on_reached: OnReached,
     members: Mapping[str, Any],
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> BudgetState:
     """Create a budget of the project. Raises INVALID_REQUEST, NOT_FOUND, BUDGET_LIMIT_REACHED."""
-    project_id = await _project(app, principal, ref, Scope.ADMIN)
     defaults = {"name": rules.default_name(scope_kind, scope_value, period)}
     budget = Budget(
         id=str(uuid.uuid4()),
-        project_id=project_id,
+        project_id=access.project_id,
         scope_kind=scope_kind,
         scope_value=scope_value,
         period=period,
         on_reached=on_reached,
-        created_by=user_uuid(principal.id),
+        created_by=access.user,
         **(defaults | dict(members)),
     )
     rules.check(budget)
-    recording = app.store.recording(by(principal, "budget.create", project_id))
     guard = at_most(limits.budgets_per_project_max, "budgets", "BUDGET_LIMIT_REACHED")
-    return await recording.budgets.create(budget, guard, idempotency)
+    return await access.recording.budgets.create(budget, guard, idempotency)
 
 
-async def page(app: App, principal: Principal, ref: str) -> list[BudgetState]:
+@needs(Scope.RUNS_READ, bound=_BOUND)
+async def page(access: Access) -> list[BudgetState]:
     """List the budgets of a project, oldest first, without those of runs."""
-    return await app.store.budgets.page(await _project(app, principal, ref, Scope.RUNS_READ))
+    return await access.store.budgets.page(access.project_id)
 
 
-async def get(app: App, principal: Principal, ref: str, budget_id: str) -> BudgetState:
+@needs(Scope.RUNS_READ, bound=_BOUND)
+async def get(access: Access, budget_id: str) -> BudgetState:
     """Return a budget, also that of a run. Raises NOT_FOUND."""
-    return existing(
-        await app.store.budgets.get(await _project(app, principal, ref, Scope.RUNS_READ), budget_id), "Budget"
-    )
+    return existing(await access.store.budgets.get(access.project_id, budget_id), "Budget")
 
 
 async def of_run(app: App, principal: Principal, run_ref: RunRef) -> list[BudgetState]:
@@ -103,35 +98,27 @@ async def of_run(app: App, principal: Principal, run_ref: RunRef) -> list[Budget
     return await app.store.budgets.of_run(run)
 
 
+@needs(Scope.ADMIN, bound=_BOUND, records="budget.change")
 async def change(
-    app: App,
-    principal: Principal,
-    ref: str,
-    budget_id: str,
-    members: Mapping[str, Any],
-    idempotency: IdempotencyRecord | None = None,
+    access: Access, budget_id: str, members: Mapping[str, Any], idempotency: Idempotency = None
 ) -> BudgetState:
     """Change these members. Runs that wait for the budget continue if it is not reached any more.
 
     Raises INVALID_REQUEST, NOT_FOUND.
     """
-    project_id = await _project(app, principal, ref, Scope.ADMIN)
-    recording = app.store.recording(by(principal, "budget.change", project_id))
-    changed = await recording.budgets.change(
-        project_id, budget_id, lambda budget, now: rules.changed(budget, members, now), idempotency
+    changed = await access.recording.budgets.change(
+        access.project_id, budget_id, lambda budget, now: rules.changed(budget, members, now), idempotency
     )
-    app.notifier.publish((BUDGETS_KEY,))
+    access.app.notifier.publish((BUDGETS_KEY,))
     return changed
 
 
-async def delete(app: App, principal: Principal, ref: str, budget_id: str) -> None:
+@needs(Scope.ADMIN, bound=_BOUND, records="budget.delete")
+async def delete(access: Access, budget_id: str) -> None:
     """Delete a budget. Runs that wait for it continue. Raises NOT_FOUND."""
-    project_id = await _project(app, principal, ref, Scope.ADMIN)
-    if not await app.store.recording(by(principal, "budget.delete", project_id)).budgets.delete(
-        project_id, budget_id
-    ):
+    if not await access.recording.budgets.delete(access.project_id, budget_id):
         raise not_found("Budget")
-    app.notifier.publish((BUDGETS_KEY,))
+    access.app.notifier.publish((BUDGETS_KEY,))
 
 
 async def settle_some(app: App) -> int:

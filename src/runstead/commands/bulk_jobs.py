@@ -8,7 +8,8 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from runstead.commands import locate, records, retry, runs
+from runstead.commands import records, retry, runs
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.batches import turn
 from runstead.commands.create import copy_request
@@ -20,9 +21,8 @@ from runstead.core.batches import bulk_job as rules
 from runstead.core.batches.bulk_job import BulkAction, BulkCaller, BulkJob, BulkRun, Progress, Refusal
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Origin, Principal, Scope, require
-from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs.run import OMITTABLE, Run
 from runstead.ports.store import RunKey, RunQuery
@@ -46,24 +46,23 @@ class NewBulkJob(msgspec.Struct, frozen=True, kw_only=True):
     from_step: str | None = None
 
 
-async def create(
-    app: App, principal: Principal, ref: str, new: NewBulkJob, idempotency: IdempotencyRecord | None = None
-) -> BulkJob:
+@needs(Scope.RUNS_WRITE, bound="cannot begin bulk jobs", records="bulk.create")
+async def create(access: Access, new: NewBulkJob, idempotency: Idempotency = None) -> BulkJob:
     """Store a job with the runs that match its filter now, of one snapshot. A loop of the leader works on it.
 
     Deletion needs the scope admin. Raises NOT_FOUND, FORBIDDEN, BULK_TOO_LARGE, BULK_LIMIT_REACHED; INVALID_REQUEST for
     a `from_step` of another action.
     """
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot begin bulk jobs")
+    app, principal, project_id = access.app, access.principal, access.project_id
     if new.action == "delete":
-        require(principal, Scope.ADMIN, project.id, "Project")
+        require(principal, Scope.ADMIN, project_id, "Project")
     if new.from_step is not None and new.action != "retry":
         message = "from_step belongs to the action retry: leave it out"
         raise invalid_at("$.from_step", "not for this action", message)
     if principal.kind not in ("api_key", "user"):
         raise Error("FORBIDDEN", "A bulk job needs an API key or a user")
     async with turn(app):
-        found = await _matching(app, replace(new.filter, project_ids=(project.id,)))
+        found = await _matching(app, replace(new.filter, project_ids=(project_id,)))
     if new.action != "delete":  # a run is deleted after its children, which are newer
         found.reverse()
     now = now_ms()
@@ -77,7 +76,7 @@ async def create(
     )
     job = BulkJob(
         id=str(uuid.uuid4()),
-        project_id=project.id,
+        project_id=project_id,
         action=new.action,
         status="running" if found else "completed",
         total=len(found),
@@ -86,11 +85,10 @@ async def create(
         caller=encode(caller),
         filter=new.shown_filter,
         from_step=new.from_step,
-        created_by=user_uuid(principal.id),
+        created_by=access.user,
         ended_at=None if found else now,
     )
-    jobs = app.store.recording(by(principal, "bulk.create", project.id)).bulk_jobs
-    return await jobs.create(job, found, _refuse_at_limit, idempotency)
+    return await access.recording.bulk_jobs.create(job, found, _refuse_at_limit, idempotency)
 
 
 async def count(app: App, principal: Principal, ref: str, query: RunQuery) -> int:
@@ -121,17 +119,16 @@ def _refuse_at_limit(count: int) -> None:
         )
 
 
-async def get(app: App, principal: Principal, ref: str, job_id: str) -> BulkJob:
+@needs(Scope.RUNS_READ, bound="cannot read bulk jobs")
+async def get(access: Access, job_id: str) -> BulkJob:
     """Return a job. Raises NOT_FOUND."""
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot read bulk jobs")
-    return existing(await app.store.bulk_jobs.get(project.id, job_id.lower()), "Bulk job")
+    return existing(await access.store.bulk_jobs.get(access.project_id, job_id.lower()), "Bulk job")
 
 
-async def cancel(app: App, principal: Principal, ref: str, job_id: str) -> BulkJob:
+@needs(Scope.RUNS_WRITE, bound="cannot cancel bulk jobs", records="bulk.cancel")
+async def cancel(access: Access, job_id: str) -> BulkJob:
     """Stop a job: runs that it has not handled stay as they are. A job that has ended does not change."""
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot cancel bulk jobs")
-    jobs = app.store.recording(by(principal, "bulk.cancel", project.id)).bulk_jobs
-    return await jobs.change(project.id, job_id.lower(), rules.cancel)
+    return await access.recording.bulk_jobs.change(access.project_id, job_id.lower(), rules.cancel)
 
 
 # The work

@@ -11,25 +11,19 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from runstead.commands import locate, triggers
+from runstead.commands import triggers
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
+from runstead.commands.runs import apply_at
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, invalid_at, not_found
+from runstead.core.errors import Error, invalid_at
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.tenant import tenant
-from runstead.core.runs import transitions
-from runstead.core.runs.bus_event import (
-    BusEvent,
-    EventWait,
-    event_digest,
-    event_run_id,
-    kept_until,
-    match_in,
-    signal_of,
-    term_of,
-)
+from runstead.core.runs import bus_event as rules, transitions
+from runstead.core.runs.bus_event import BusEvent, EventWait
 from runstead.core.runs.event_match import matches
+from runstead.core.runs.run import Run
 from runstead.core.runs.signal import WantedSignals
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.ports.store import RunKey
@@ -61,21 +55,18 @@ class Published(NamedTuple):
     pending: bool = False
 
 
-async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Published:
+@needs(Scope.RUNS_WRITE, bound="cannot publish events")
+async def publish(access: Access, new: NewEvent) -> Published:
     """Publish an event, and deliver it.
 
     A repeat continues a delivery that is not finished. Raises NOT_FOUND (project), FORBIDDEN, IDEMPOTENCY_KEY_REUSED for
     an id with another name or data; INVALID_REQUEST for data that is too large.
     """
-    project_id = (
-        await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot publish events")
-    ).id
+    app, principal, project_id = access.app, access.principal, access.project_id
     if len(new.data) > limits.bus_event_data_bytes_max:
-        message = (
-            f"The data of an event has at most {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON"
-        )
-        raise invalid_at("$.data", message)
-    now, digest = now_ms(), event_digest(new.name, new.data)
+        most = limits.bus_event_data_bytes_max // limits.KIB
+        raise invalid_at("$.data", f"The data of an event has at most {most} KiB of JSON")
+    now, digest = now_ms(), rules.event_digest(new.name, new.data)
     event = BusEvent(
         project_id=project_id,
         event_id=new.id or _event_id(principal, project_id, new.key),
@@ -84,7 +75,7 @@ async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Pu
         digest=digest,
         occurred_at=new.occurred_at,
         created_at=now,
-        kept_until=kept_until(now, named=(new.id or new.key) is not None),
+        kept_until=rules.kept_until(now, named=(new.id or new.key) is not None),
     )
     stored, is_new = await app.store.bus_events.add(event, _deliver_ms)
     if stored.digest != digest:
@@ -139,7 +130,7 @@ async def deliver(app: App, event: BusEvent, *, gives_up: bool = False) -> _Done
     store, started = app.store.bus_events, await _start(app, event, data)
     resumed, pending = 0, started.pending
     for path in await store.paths(event.project_id, event.name):
-        digest, after, more = term_of(data, path), 0, True
+        digest, after, more = rules.term_of(data, path), 0, True
         while digest is not None and more:
             page = await store.waits(event, path, digest, after, limits.bus_waits_per_page_max)
             found = await _resume(app, event, data, page)
@@ -164,10 +155,10 @@ async def _start(app: App, event: BusEvent, data: Any) -> _Done:
     """Start a run for each trigger of the event that matches."""
     started, pending = 0, False
     for trigger in await app.store.triggers.by_event(event.project_id, event.name):
-        if not matches(match_in(trigger.event_match), data):
+        if not matches(rules.match_in(trigger.event_match), data):
             continue
         try:
-            run_id = event_run_id(trigger.id, event.event_id)
+            run_id = rules.event_run_id(trigger.id, event.event_id)
             written = await triggers.start(app, trigger, run_id, event.data)
             started += not written.transition.duplicate
         except Error as error:
@@ -177,7 +168,7 @@ async def _start(app: App, event: BusEvent, data: Any) -> _Done:
 
 async def _resume(app: App, event: BusEvent, data: Any, waits: list[EventWait]) -> _Done:
     """Resume the runs with these waits that match, some at once."""
-    matching = [wait for wait in waits if matches(match_in(wait.match), data)]
+    matching = [wait for wait in waits if matches(rules.match_in(wait.match), data)]
     resumed, pending = 0, False
     for at in range(0, len(matching), limits.bus_resumes_at_once_max):
         part = matching[at : at + limits.bus_resumes_at_once_max]
@@ -188,13 +179,11 @@ async def _resume(app: App, event: BusEvent, data: Any, waits: list[EventWait]) 
 
 
 async def _resume_one(app: App, event: BusEvent, data: Any, wait: EventWait) -> _Done:
-    signal = signal_of(event, event.data or b"null")
+    signal = rules.signal_of(event, event.data or b"null")
 
-    def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
+    def rule(run: Run, loaded: Loaded) -> Transition:
         return transitions.deliver_event(
-            loaded.run,
+            run,
             signal,
             loaded.signals.sent,
             tool_call_id=wait.tool_call_id,
@@ -205,10 +194,9 @@ async def _resume_one(app: App, event: BusEvent, data: Any, wait: EventWait) -> 
 
     want = Want(signals=WantedSignals(sends=True, key=signal.key))
     try:
-        written = await app.store.runs.apply(RunKey(event.project_id, wait.run_id), decide, want)
+        written = await apply_at(app, RunKey(event.project_id, wait.run_id), rule, want)
     except Error as error:
         return _Done(pending=_again(event, error, run_id=wait.run_id))
-    app.publish(written)
     return _Done(resumed=int(not written.transition.duplicate))
 
 

@@ -1,8 +1,11 @@
 """Data of the charts: runs over time, and the targets that they have."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
-from runstead.commands import locate, seq_bounds
+from runstead.commands import seq_bounds
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, invalid_at
@@ -11,6 +14,12 @@ from runstead.core.runs.run import OMITTABLE
 from runstead.core.usage.activity import Activity, Grid, Share, grid, shares_of, summarize
 from runstead.core.usage.rollup import cover
 from runstead.ports.store import ActivityQuery, RunQuery
+
+#: The members of a query that sums distinguish, or that do not filter.
+_SUMMED: Final = (
+    *("project_ids", "statuses", "kinds", "targets", "schedule_id", "created_after", "created_before"),
+    *("limit", "seq_over", "seq_under"),
+)
 
 
 async def activity(
@@ -47,18 +56,7 @@ async def activity(
 
 def _has_sums(query: RunQuery) -> bool:
     """Whether the sums of each project distinguish all filters of the query."""
-    plain = RunQuery(
-        query.project_ids,
-        query.statuses,
-        query.kinds,
-        query.targets,
-        schedule_id=query.schedule_id,
-        created_after=query.created_after,
-        created_before=query.created_before,
-        limit=query.limit,
-        seq_over=query.seq_over,
-        seq_under=query.seq_under,
-    )
+    plain = RunQuery(**{name: getattr(query, name) for name in _SUMMED})
     return query == plain and len(query.targets) + (query.schedule_id is not None) <= 1
 
 
@@ -83,15 +81,16 @@ async def _from_sums(app: App, query: RunQuery, since: int, until: int, where: G
     )
 
 
-async def targets(app: App, principal: Principal, project: str) -> list[str]:
+@needs(Scope.RUNS_READ, bound="cannot read other runs")
+async def targets(access: Access) -> list[str]:
     """Return targets of the project's runs, in order, at most `limits.targets_listed_max`.
 
     Of the runs that have not ended, only the newest are read. Raises FORBIDDEN, NOT_FOUND.
     """
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot read other runs")
-    names = set(await app.store.rollups.targets(found.id, limits.targets_listed_max))
-    query = RunQuery((found.id,), limit=limits.targets_searched_runs_max, omit=OMITTABLE)
-    names |= {run.target for run in (await app.store.runs.page(query)).rows if run.target}
+    store, project_id = access.store, access.project_id
+    names = set(await store.rollups.targets(project_id, limits.targets_listed_max))
+    query = RunQuery((project_id,), limit=limits.targets_searched_runs_max, omit=OMITTABLE)
+    names |= {run.target for run in (await store.runs.page(query)).rows if run.target}
     return sorted(names)[: limits.targets_listed_max]
 
 

@@ -7,7 +7,7 @@ import msgspec
 from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
 from runstead.core.runs.compensation import Compensation, WantedCompensations
@@ -35,7 +35,7 @@ async def register(
     run_ref: RunRef,
     new: NewCompensation,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Register a compensation. `transition.compensation` is the stored one.
 
@@ -46,14 +46,7 @@ async def register(
 
     def rule(run: Run, loaded: Loaded) -> Transition:
         compensation = Compensation(
-            number=0,
-            target=new.target,
-            title=new.title,
-            config=new.config,
-            input=new.input,
-            key=new.key,
-            digest=digest,
-            created_at=loaded.now,
+            number=0, digest=digest, created_at=loaded.now, **msgspec.structs.asdict(new)
         )
         return transitions.register_compensation(
             run, compensation, loaded.compensations, now=loaded.now, fence=fence

@@ -2,29 +2,27 @@
 
 from collections.abc import Sequence
 
-from runstead.commands import locate
-from runstead.commands.app import App
+from runstead.commands.access import Access, needs
 from runstead.core import limits as bounds
-from runstead.core.audit import by
 from runstead.core.errors import invalid_at
-from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.principal import Scope
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.ports.notifier import PUSH_KEY, queue_key
 
 
-async def get(app: App, principal: Principal, project: str) -> list[Occupancy]:
+@needs(Scope.RUNS_READ, bound="cannot read concurrency limits")
+async def get(access: Access) -> list[Occupancy]:
     """Return the project's limits, each with the number of runs that count against it."""
-    found = await locate.project(
-        app, principal, Scope.RUNS_READ, project, bound="cannot read concurrency limits"
-    )
-    return await app.store.concurrency.of(found.id)
+    return await access.store.concurrency.of(access.project_id)
 
 
-async def put(
-    app: App, principal: Principal, project: str, limits: Sequence[ConcurrencyLimit]
-) -> list[Occupancy]:
+@needs(Scope.ADMIN, records="limit.put")
+async def put(access: Access, limits: Sequence[ConcurrencyLimit]) -> list[Occupancy]:
     """Replace the project's limits. Raises INVALID_REQUEST for a duplicate target or too many limits."""
-    found = await locate.project(app, principal, Scope.ADMIN, project)
+    return await _put(access, limits)
+
+
+async def _put(access: Access, limits: Sequence[ConcurrencyLimit]) -> list[Occupancy]:
     most = bounds.concurrency_limits_per_project_max
     if len(limits) > most:
         raise invalid_at("$.limits", "too many", f"A project has at most {most} limits, not {len(limits)}")
@@ -54,32 +52,29 @@ async def put(
                 "needs a target",
                 "Concurrency keys belong to a target: name the target of a rate with per_key",
             )
-    recording = app.store.recording(by(principal, "limit.put", found.id))
-    stored = await recording.concurrency.put(found.id, limits)
+    stored = await access.recording.concurrency.put(access.project_id, limits)
     # A higher limit can make queued runs claimable.
-    app.notifier.publish((queue_key(found.id), PUSH_KEY))
+    access.app.notifier.publish((queue_key(access.project_id), PUSH_KEY))
     return stored
 
 
-async def put_one(app: App, principal: Principal, project: str, limit: ConcurrencyLimit) -> list[Occupancy]:
+@needs(Scope.ADMIN, records="limit.put")
+async def put_one(access: Access, limit: ConcurrencyLimit) -> list[Occupancy]:
     """Set the limit of one target, or of the whole project (target None), and keep the others. A limit of nothing removes
     it.
 
     All limits are replaced together, so a concurrent change may be lost.
     """
-    others = await _others(app, principal, project, limit.target)
-    return await put(app, principal, project, [*others, limit] if limit.limits_anything else others)
+    others = await _others(access, limit.target)
+    return await _put(access, [*others, limit] if limit.limits_anything else others)
 
 
-async def drop_one(app: App, principal: Principal, project: str, target: str | None) -> list[Occupancy]:
+@needs(Scope.ADMIN, records="limit.put")
+async def drop_one(access: Access, target: str | None) -> list[Occupancy]:
     """Remove the limit of one target, or of the whole project, and keep the others, as in `put_one`."""
-    return await put(app, principal, project, await _others(app, principal, project, target))
+    return await _put(access, await _others(access, target))
 
 
-async def _others(app: App, principal: Principal, project: str, target: str | None) -> list[ConcurrencyLimit]:
-    found = await locate.project(app, principal, Scope.ADMIN, project)
-    return [
-        occupancy.limit
-        for occupancy in await app.store.concurrency.of(found.id)
-        if occupancy.limit.target != target
-    ]
+async def _others(access: Access, target: str | None) -> list[ConcurrencyLimit]:
+    known = await access.store.concurrency.of(access.project_id)
+    return [occupancy.limit for occupancy in known if occupancy.limit.target != target]

@@ -5,14 +5,14 @@ import uuid
 import msgspec
 from msgspec.structs import replace
 
-from runstead.commands import locate
+from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.core.clock import now_ms
 from runstead.core.conversations import conversation as rules
 from runstead.core.conversations.conversation import Change, Conversation, ConversationType, live
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound, require
+from runstead.core.idempotency import Idempotency
+from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.identity.project import personal_project, user_uuid
 from runstead.ports.store import ConversationQuery, ListPage
 
@@ -27,7 +27,7 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    app: App, principal: Principal, new: NewConversation, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, new: NewConversation, idempotency: Idempotency = None
 ) -> Conversation:
     """Create a conversation. Raises NOT_FOUND, FORBIDDEN, INVALID_REQUEST."""
     if not principal.family:  # a push service creates the conversations of its run's descendants
@@ -75,19 +75,12 @@ async def page(
 ) -> ListPage[Conversation]:
     """List the conversations of one project, or of every project that the caller may read."""
     refuse_bound(principal, "cannot read conversations")
-    if project is not None:
-        ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
-    else:
-        ids = projects_with(principal, Scope.RUNS_READ)
+    ids = await runs.readable(app, principal, project)
     return await app.store.conversations.page(replace(query, project_ids=ids))
 
 
 async def change(
-    app: App,
-    principal: Principal,
-    conversation_id: str,
-    wanted: Change,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, conversation_id: str, wanted: Change, idempotency: Idempotency = None
 ) -> Conversation:
     """Change the members that are set.
 

@@ -12,8 +12,9 @@ import msgspec
 import structlog
 
 from runstead.commands.app import App
+from runstead.commands.runs import apply_at
 from runstead.core import limits, trace_context
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error
 from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.project import Project
 from runstead.core.queue.fair_share import FairShare
@@ -83,13 +84,11 @@ async def deliver(app: App, run: Run) -> Outcome:
         verdict = Verdict("The call to the push service failed in the server; the server logged the reason")
     token = run.lease_token
 
-    def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
+    def rule(run: Run, loaded: Loaded) -> Transition:
         if verdict.reason is None:
-            return transitions.dispatched(loaded.run, now=loaded.now, token=token)
+            return transitions.dispatched(run, now=loaded.now, token=token)
         return transitions.undelivered(
-            loaded.run,
+            run,
             now=loaded.now,
             reason=verdict.reason,
             dice=_dice(),
@@ -98,8 +97,7 @@ async def deliver(app: App, run: Run) -> Outcome:
             retry_after_ms=verdict.retry_after_ms,
         )
 
-    written = await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide)
-    app.publish(written)
+    written = await apply_at(app, RunKey(run.project_id, run.run_id), rule)
     await _record(app, run, verdict.reason)
     if verdict.reason is None:
         if written.run.cancel_stopped_at is not None:
@@ -137,15 +135,10 @@ def judge(answer: Answer) -> Verdict:
             return Verdict(None)
         return Verdict("The push service answered 202 and did not accept the run")
     final = 400 <= status < 500 and status not in (408, 429)
-    header = answer.headers.get("retry-after", "")
-    seconds = None
-    if re.fullmatch("[0-9]{1,9}", header):
-        seconds = min(int(header), limits.dispatch_retry_after_s_max)
-    return Verdict(
-        f"The push service answered {status}",
-        final,
-        seconds * 1000 if seconds is not None and not final else None,
-    )
+    header, retry_after_ms = answer.headers.get("retry-after", ""), None
+    if not final and re.fullmatch("[0-9]{1,9}", header):
+        retry_after_ms = min(int(header), limits.dispatch_retry_after_s_max) * 1000
+    return Verdict(f"The push service answered {status}", final, retry_after_ms)
 
 
 async def stop(app: App, run: Run) -> bool:
@@ -177,12 +170,11 @@ async def stop(app: App, run: Run) -> bool:
         )
     await _record(app, run, None if stopped else f"The push service did not confirm a stop: {reason}")
 
-    def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
-        return transitions.stopped_by_service(loaded.run, now=loaded.now)
-
-    app.publish(await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide))
+    await apply_at(
+        app,
+        RunKey(run.project_id, run.run_id),
+        lambda run, loaded: transitions.stopped_by_service(run, now=loaded.now),
+    )
     return stopped
 
 

@@ -14,8 +14,8 @@ from runstead.commands.runs import RunRef
 from runstead.core.audit import Audit, by
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputResponse, ResponderType
-from runstead.core.errors import not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.errors import existing, not_found
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -51,7 +51,7 @@ async def create(
     conversation_id: str,
     new: NewInputRequest,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Open an input request; its run waits (reason input). A repeat returns the open request.
 
@@ -65,17 +65,10 @@ async def create(
         id=str(uuid.uuid4()),
         conversation_id=conversation_id,
         run_seq=0,
-        run_id=new.run_id,
-        tool_call_id=new.tool_call_id,
-        requested_responder_type=new.requested_responder_type,
-        title=new.title,
-        fields=new.fields,
         created_at=0,
         salt=secrets.token_bytes(16),
-        description=new.description,
-        metadata=new.metadata,
         created_by=user_uuid(principal.id),
-        expires_at=new.expires_at,
+        **msgspec.structs.asdict(new),
     )
 
     def decide(loaded: Loaded) -> Transition:
@@ -116,7 +109,7 @@ async def respond(
     conversation_id: str,
     request_id: str,
     values: Mapping[str, form.Value],
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Respond to an open request; its run resumes. A repeat with the same values returns the stored response.
 
@@ -167,9 +160,8 @@ async def read_secrets(
     key = await runs.write_key(app, principal, run_ref)
 
     def rule(run: Run, loaded: Loaded) -> Transition:
-        if loaded.input_request is None:
-            raise not_found("Input request")
-        return transitions.read_secrets(run, request=loaded.input_request, fence=fence)
+        request = existing(loaded.input_request, "Input request")
+        return transitions.read_secrets(run, request=request, fence=fence)
 
     audit = replace(by(principal, "run.read_secrets", key.project_id, input_request=request_id), reads=True)
     want = Want(input_request_id=request_id, input_secrets=True)
@@ -181,11 +173,7 @@ async def read_secrets(
 
 
 async def cancel(
-    app: App,
-    principal: Principal,
-    conversation_id: str,
-    request_id: str,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, conversation_id: str, request_id: str, idempotency: Idempotency = None
 ) -> Written:
     """Cancel an open request; its run resumes with an error. Raises NOT_FOUND, INPUT_REQUEST_NOT_OPEN."""
     key, found = await _locate(app, principal, conversation_id, request_id)
@@ -223,7 +211,7 @@ async def _close(
     key: RunKey,
     found: InputRequest,
     rule: Callable[[Run, InputRequest, int], Transition],
-    idempotency: IdempotencyRecord | None,
+    idempotency: Idempotency,
     audit: Audit,
 ) -> Written:
     def decide(loaded: Loaded) -> Transition:
@@ -235,9 +223,7 @@ async def _close(
     return await _apply(app, key, audited(decide, audit), want, idempotency)
 
 
-async def _apply(
-    app: App, key: RunKey, decide: Decide, want: Want, idempotency: IdempotencyRecord | None
-) -> Written:
+async def _apply(app: App, key: RunKey, decide: Decide, want: Want, idempotency: Idempotency) -> Written:
     written = await app.store.runs.apply(key, decide, want, idempotency)
     app.publish(written)
     return written

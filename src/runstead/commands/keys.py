@@ -12,20 +12,10 @@ def new_project(slug: str, name: str | None, created_by: str | None = None) -> P
     return Project(str(uuid.uuid4()), slug, name or slug, now_ms(), created_by)
 
 
-def make_key(
-    secret: str,
-    project_id: str,
-    scopes: frozenset[Scope],
-    *,
-    name: str | None = None,
-    expires_at: int | None = None,
-    created_by: str | None = None,
-    requests_per_minute: int | None = None,
-    runs_per_minute: int | None = None,
-) -> ApiKey:
+def make_key(secret: str, project_id: str, scopes: frozenset[Scope], **members: str | int | None) -> ApiKey:
     """Build the stored record of an API key, which holds only a hash.
 
-    `secret` is the whole key, shown once.
+    `secret` is the whole key, shown once. `members` are other members of the record, such as its name.
     """
     prefix = key_prefix(secret)
     assert prefix is not None, "malformed API key"
@@ -36,9 +26,5 @@ def make_key(
         hash=token_hash(secret),
         scopes=scopes,
         created_at=now_ms(),
-        name=name,
-        created_by=created_by,
-        expires_at=expires_at,
-        requests_per_minute=requests_per_minute,
-        runs_per_minute=runs_per_minute,
+        **members,  # type: ignore[arg-type]
     )

@@ -12,7 +12,7 @@ from runstead.commands.app import App
 from runstead.commands.projections import Projected
 from runstead.core import limits
 from runstead.core.conversations.conversation import MessageWithRun, Outcome, StoredMessage
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 
@@ -27,11 +27,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add(
-    app: App,
-    principal: Principal,
-    conversation_id: str,
-    new: NewMessage,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, conversation_id: str, new: NewMessage, idempotency: Idempotency = None
 ) -> StoredMessage:
     """Store the message, or find it under its idempotency key.
 
@@ -45,17 +41,14 @@ async def add(
         members += [None if text is None else msgspec.json.decode(text) for text in (new.parts, new.metadata)]
         digest = hashlib.sha256(msgspec.json.encode(members, order="sorted")).digest()
     message = StoredMessage(
-        str(uuid.uuid4()),
-        conversation_id,
-        "user",
-        0,
-        0,
-        parent_id=new.parent_id,
+        id=str(uuid.uuid4()),
+        conversation_id=conversation_id,
+        role="user",
+        created_at=0,
+        updated_at=0,
         created_by=user_uuid(principal.id),
-        idempotency_key=new.idempotency_key,
         digest=digest,
-        metadata=new.metadata,
-        parts=new.parts,
+        **msgspec.structs.asdict(new),
     )
     stored = await app.store.conversations.add_message(message, idempotency)
     app.publish_conversation(replace(conversation, updated_at=stored.created_at))

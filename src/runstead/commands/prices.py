@@ -1,25 +1,22 @@
 """Prices of models. Reading needs the scope runs:read, setting needs admin."""
 
-from runstead.commands import locate
-from runstead.commands.app import App
+from runstead.commands.access import Access, needs
 from runstead.commands.count_guard import at_most
 from runstead.core import limits
-from runstead.core.audit import by
 from runstead.core.errors import invalid_at, not_found
-from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.principal import Scope
 from runstead.core.usage.price import Price
 
 
-async def page(app: App, principal: Principal, project: str) -> list[Price]:
+@needs(Scope.RUNS_READ, bound="cannot read prices")
+async def page(access: Access) -> list[Price]:
     """List the project's prices by provider and model."""
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot read prices")
-    return await app.store.prices.of(found.id)
+    return await access.store.prices.of(access.project_id)
 
 
+@needs(Scope.ADMIN, bound="cannot set prices", records="price.put")
 async def put(
-    app: App,
-    principal: Principal,
-    project: str,
+    access: Access,
     provider: str,
     model: str,
     *,
@@ -33,7 +30,6 @@ async def put(
     The model `price.ANY_MODEL` sets the price of a provider's models that have no own price. Raises
     INVALID_REQUEST, NOT_FOUND, PRICE_LIMIT_REACHED.
     """
-    found = await locate.project(app, principal, Scope.ADMIN, project, bound="cannot set prices")
     for name, text in (("provider", provider), ("model", model)):
         if not text or len(text) > limits.name_chars_max or "\0" in text:
             raise invalid_at(
@@ -49,24 +45,14 @@ async def put(
                 "out of range",
                 f"A price is a whole number from 0 to {limits.price_max:,}, not {value}",
             )
-    price = Price(
-        project_id=found.id,
-        provider=provider,
-        model=model,
-        input=input,
-        output=output,
-        cached=cached,
-        reasoning=reasoning,
-    )
-    recording = app.store.recording(by(principal, "price.put", found.id))
+    price = Price(access.project_id, provider, model, **rates)  # type: ignore[arg-type]
     guard = at_most(limits.prices_per_project_max, "prices", "PRICE_LIMIT_REACHED")
-    return await recording.prices.put(price, guard)
+    return await access.recording.prices.put(price, guard)
 
 
-async def delete(app: App, principal: Principal, project: str, provider: str, model: str) -> None:
+@needs(Scope.ADMIN, bound="cannot set prices", records="price.delete")
+async def delete(access: Access, provider: str, model: str) -> None:
     """Delete the price of a model. Raises NOT_FOUND."""
-    found = await locate.project(app, principal, Scope.ADMIN, project, bound="cannot set prices")
     storable = "\0" not in provider + model  # PostgreSQL refuses a NUL
-    prices = app.store.recording(by(principal, "price.delete", found.id)).prices
-    if not storable or not await prices.delete(found.id, provider, model):
+    if not storable or not await access.recording.prices.delete(access.project_id, provider, model):
         raise not_found("Price")

@@ -4,26 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from runstead.commands import locate
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_reader, require_system
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
 from runstead.ports.store import MemberCounts
 
 
 async def create(
-    app: App,
-    principal: Principal,
-    slug: str,
-    name: str | None,
-    secret: str,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, slug: str, name: str | None, secret: str, idempotency: Idempotency = None
 ) -> Project:
     """Create a project. A user becomes its admin.
 
@@ -71,17 +66,15 @@ async def get(app: App, principal: Principal, ref: str) -> Project:
     return found
 
 
+@needs(Scope.ADMIN, bound="cannot change projects", records="project.change")
 async def change(
-    app: App,
-    principal: Principal,
-    ref: str,
+    access: Access,
     *,
     require_attempt: bool | None = None,
     search_values: bool | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Project:
     """Change the settings that are not None. Raises NOT_FOUND, FORBIDDEN."""
-    project = await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot change projects")
 
     def decide(current: Project, now: int) -> Project:
         if search_values is not None:
@@ -90,13 +83,14 @@ async def change(
             return current
         return msgspec.structs.replace(current, require_attempt=require_attempt)
 
-    identity = app.store.recording(by(principal, "project.change", project.id)).identity
-    return existing(await identity.change_project(project.id, decide, idempotency), "Project")
+    identity = access.recording.identity
+    return existing(await identity.change_project(access.project_id, decide, idempotency), "Project")
 
 
-async def get_to_follow(app: App, principal: Principal, ref: str) -> Project:
+@needs(Scope.RUNS_READ, bound="cannot follow a project")
+async def get_to_follow(access: Access) -> Project:
     """Return a project whose change notifications the caller may follow. Raises NOT_FOUND, FORBIDDEN."""
-    return await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot follow a project")
+    return access.project
 
 
 async def visible(app: App, principal: Principal) -> list[Project]:
@@ -116,24 +110,14 @@ class NewKey(msgspec.Struct, frozen=True):
     runs_per_minute: int | None = None
 
 
-async def create_key(
-    app: App, principal: Principal, ref: str, new: NewKey, idempotency: IdempotencyRecord | None = None
-) -> ApiKey:
-    project = await locate.project(app, principal, Scope.ADMIN, ref)
+@needs(Scope.ADMIN, records="key.create")
+async def create_key(access: Access, new: NewKey, idempotency: Idempotency = None) -> ApiKey:
+    app, project_id = access.app, access.project_id
     if Scope.SYSTEM in new.scopes:
-        require_system(principal)
-    key = make_key(
-        new.secret,
-        project.id,
-        new.scopes,
-        name=new.name,
-        expires_at=new.expires_at,
-        created_by=user_uuid(principal.id),
-        requests_per_minute=new.requests_per_minute,
-        runs_per_minute=new.runs_per_minute,
-    )
-    identity = app.store.recording(by(principal, "key.create", project.id)).identity
-    return await identity.create_key(key, idempotency, lambda count: _more_keys(app, project.id, count))
+        require_system(access.principal)
+    key = make_key(**msgspec.structs.asdict(new), project_id=project_id, created_by=access.user)
+    identity = access.recording.identity
+    return await identity.create_key(key, idempotency, lambda count: _more_keys(app, project_id, count))
 
 
 def _more_keys(app: App, project_id: str, count: int) -> None:
@@ -142,73 +126,57 @@ def _more_keys(app: App, project_id: str, count: int) -> None:
         raise Error("KEY_LIMIT_REACHED", f"A project has at most {most:,} keys: revoke one that is not used")
 
 
-async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
-    project = await locate.project(app, principal, Scope.ADMIN, ref)
-    return await app.store.identity.keys(project.id)
+@needs(Scope.ADMIN)
+async def keys(access: Access) -> list[ApiKey]:
+    return await access.store.identity.keys(access.project_id)
 
 
+@needs(Scope.ADMIN, records="key.change")
 async def change_key(
-    app: App,
-    principal: Principal,
-    ref: str,
-    key_id: str,
-    changes: Mapping[str, int | None],
-    idempotency: IdempotencyRecord | None = None,
+    access: Access, key_id: str, changes: Mapping[str, int | None], idempotency: Idempotency = None
 ) -> ApiKey:
     """Change the quotas of a key: `requests_per_minute`, `runs_per_minute`, None for none. Raises NOT_FOUND."""
-    project = await locate.project(app, principal, Scope.ADMIN, ref)
-    if principal.kind == "api_key" and principal.id == key_id:
+    if access.principal.kind == "api_key" and access.principal.id == key_id:
         raise Error("FORBIDDEN", "A key cannot change its own quotas: use another key or a user's token")
-    identity = app.store.recording(by(principal, "key.change", project.id)).identity
 
     def decide(key: ApiKey | None) -> ApiKey:
-        if key is None:
-            raise not_found("Key")
-        return msgspec.structs.replace(key, **changes)
+        return msgspec.structs.replace(existing(key, "Key"), **changes)
 
-    return await identity.change_key(project.id, key_id, decide, idempotency)
+    return await access.recording.identity.change_key(access.project_id, key_id, decide, idempotency)
 
 
-async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
-    project = await locate.project(app, principal, Scope.ADMIN, ref)
-    identity = app.store.recording(by(principal, "key.revoke", project.id)).identity
-    return existing(await identity.revoke_key(project.id, key_id, now_ms()), "Key")
+@needs(Scope.ADMIN, records="key.revoke")
+async def revoke_key(access: Access, key_id: str) -> ApiKey:
+    return existing(await access.recording.identity.revoke_key(access.project_id, key_id, now_ms()), "Key")
 
 
-async def put_member(
-    app: App,
-    principal: Principal,
-    ref: str,
-    user_id: str,
-    role: Role,
-    idempotency: IdempotencyRecord | None = None,
-) -> Member:
-    project = await locate.project(app, principal, Scope.ADMIN, ref)
+@needs(Scope.ADMIN, records="member.put")
+async def put_member(access: Access, user_id: str, role: Role, idempotency: Idempotency = None) -> Member:
+    app, project_id = access.app, access.project_id
 
     def guard(counts: MemberCounts) -> None:
-        most = app.quotas.of(project.id).members or limits.members_per_project_max
+        most = app.quotas.of(project_id).members or limits.members_per_project_max
         if counts.role is None and counts.members >= most:
             raise Error("MEMBER_LIMIT_REACHED", f"A project has at most {most:,} members: remove one first")
         if role != "admin":
             _keeps_an_admin(counts)
 
-    member = Member(project.id, user_id, role, now_ms())
-    identity = app.store.recording(by(principal, "member.put", project.id)).identity
-    return await identity.put_member(member, guard, idempotency)
+    member = Member(project_id, user_id, role, now_ms())
+    return await access.recording.identity.put_member(member, guard, idempotency)
 
 
-async def members(app: App, principal: Principal, ref: str) -> list[Member]:
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list members")
-    return await app.store.identity.members(project.id)
+@needs(Scope.RUNS_READ, bound="cannot list members")
+async def members(access: Access) -> list[Member]:
+    return await access.store.identity.members(access.project_id)
 
 
-async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
+@needs(Scope.ADMIN, records="member.remove")
+async def remove_member(access: Access, user_id: str) -> None:
     """Remove a user: also one who has access by a claim of a token or a group of a provider alone.
 
     The user has no access until an admin adds the user as a member. Raises NOT_FOUND for a user who is removed
     already, LAST_ADMIN, MEMBER_LIMIT_REACHED.
     """
-    project = await locate.project(app, principal, Scope.ADMIN, ref)
 
     def guard(counts: MemberCounts) -> None:
         _keeps_an_admin(counts)
@@ -219,8 +187,7 @@ async def remove_member(app: App, principal: Principal, ref: str, user_id: str) 
                 f"A project keeps at most {most:,} removed users: remove this user at the identity provider",
             )
 
-    identity = app.store.recording(by(principal, "member.remove", project.id)).identity
-    if not await identity.remove_member(project.id, user_id, guard):
+    if not await access.recording.identity.remove_member(access.project_id, user_id, guard):
         raise not_found("Member")
 
 

@@ -4,13 +4,13 @@ import uuid
 
 import msgspec
 
-from runstead.commands import locate
+from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.whole_lists import whole_list
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.errors import Error, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
 from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
 from runstead.ports.store import ListPage
@@ -34,7 +34,7 @@ class NewService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def register(
-    app: App, principal: Principal, new: NewService, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, new: NewService, idempotency: Idempotency = None
 ) -> PushService:
     """Register a service, or update the one with the same key in its scope.
 
@@ -74,7 +74,7 @@ def _registrant(principal: Principal) -> str:
 
 
 async def heartbeat(
-    app: App, principal: Principal, service_id: str, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, service_id: str, idempotency: Idempotency = None
 ) -> PushService:
     """Store a heartbeat. A silent service becomes active again; a disabled one stays disabled.
 
@@ -128,10 +128,7 @@ async def visible(
     `after` is (created_at, id) of the last service of the previous page.
     """
     refuse_bound(principal, "cannot list push services")
-    if project is not None:
-        ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
-    else:
-        ids = projects_with(principal, Scope.RUNS_READ)
+    ids = await runs.readable(app, principal, project)
     return await app.store.push_services.page(ids, limits.push_services_per_project_max, after)
 
 

@@ -8,7 +8,7 @@ from runstead.commands.runs import RunRef
 from runstead.commands.waits import resume_parent
 from runstead.core.audit import by
 from runstead.core.errors import existing
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
@@ -17,9 +17,7 @@ from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import Written
 
 
-async def pause(
-    app: App, principal: Principal, run_ref: RunRef, idempotency: IdempotencyRecord | None = None
-) -> Written:
+async def pause(app: App, principal: Principal, run_ref: RunRef, idempotency: Idempotency = None) -> Written:
     """Pause the run until a resume with the type unpause. Raises RUN_ALREADY_WAITING, RUN_NOT_ACTIVE."""
     return await runs.apply(
         app,
@@ -37,7 +35,7 @@ async def rename(
     run_ref: RunRef,
     names: Mapping[str, str | bytes | None],
     if_match: IfMatch | None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Set title and labels, in any state. Raises PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
     return await runs.apply(

@@ -13,7 +13,7 @@ from runstead.core import limits
 from runstead.core.audit import Audit, ObjectName, by
 from runstead.core.budgets.budget import Budget
 from runstead.core.errors import Error, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.runs import retry_from
 from runstead.core.runs.run import Run
@@ -44,7 +44,7 @@ async def retry(
     run_id: str,
     project: str | None,
     changes: Changes = UNCHANGED,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """Create a new run with the request of an ended run; `retry_of` names that run.
 
@@ -75,7 +75,7 @@ async def store(
     message: NewMessage | None,
     from_step: str | None,
     audit: Audit,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
     *,
     fresh: bool = True,
 ) -> Written:
@@ -124,12 +124,7 @@ async def _same_budget(app: App, first: Run, run: Run) -> Budget | None:
     given = await app.store.budgets.given_to(first)
     if given is None:
         return None
-    return RunBudget(
-        limit_tokens=given.limit_tokens,
-        limit_micros=given.limit_micros,
-        on_reached=given.on_reached,
-        alert_at_percent=given.alert_at_percent,
-    ).of(run)
+    return RunBudget(**{name: getattr(given, name) for name in RunBudget.__struct_fields__}).of(run)
 
 
 def refuse_active(run: Run) -> None:
@@ -138,26 +133,18 @@ def refuse_active(run: Run) -> None:
 
 
 def _changed(run: Run, changes: Changes) -> Run:
+    given = {
+        name: value for name in ("config", "input", "title", "labels") if (value := getattr(changes, name))
+    }
     if run.kind != "agent":
-        return replace(
-            run,
-            config=run.config if changes.config is None else changes.config,
-            input=run.input if changes.input is None else changes.input,
-            title=changes.title or run.title,
-            labels=changes.labels or run.labels,
-        )
+        return replace(run, **given)
     if changes.config is not None:
         raise invalid_at(
             "$.config", "an agent run has none", "A run of kind agent has no config: change its input"
         )
     if changes.input is not None and len(changes.input) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
-    return replace(
-        run,
-        request_snapshot=changes.input or run.request_snapshot,
-        title=changes.title or run.title,
-        labels=changes.labels or run.labels,
-    )
+    return replace(run, request_snapshot=given.pop("input", run.request_snapshot), **given)
 
 
 async def _log_before(app: App, source: Run, from_step: str, new_run_id: str) -> retry_from.Log:

@@ -7,32 +7,22 @@ from collections.abc import Sequence
 import msgspec
 
 from runstead.commands import locate
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.whole_lists import whole_list
 from runstead.core import limits, trace_context
-from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope
-from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.flow import wanted_keys
 from runstead.core.runs.run import RuntimeTargetKind
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import Firing
-from runstead.core.schedules import edits
+from runstead.core.schedules import edits, schedule as rules
 from runstead.core.schedules.edits import Edit, refuse_more_than_fit
-from runstead.core.schedules.schedule import (
-    ConcurrencyPolicy,
-    ConversationMode,
-    Schedule,
-    ScheduleStatus,
-    ScheduleTargetKind,
-    begun,
-    check,
-    upcoming as next_times,
-)
+from runstead.core.schedules.schedule import Schedule
 from runstead.ports.store import ListPage, RunKey, ScheduleQuery, Written
 
 
@@ -43,12 +33,12 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    target_kind: ScheduleTargetKind
+    target_kind: rules.ScheduleTargetKind
     target_id: str
     schedule: str = ""
     run_at: int | None = None
     timezone: str = "UTC"
-    conversation_mode: ConversationMode | None = None
+    conversation_mode: rules.ConversationMode | None = None
     conversation_id: str | None = None
     runtime_target_kind: RuntimeTargetKind = "main_branch"
     runtime_target_environment_id: str | None = None
@@ -56,31 +46,28 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes = b"{}"
     timeout_seconds: int = limits.schedule_timeout_s_default
     backoff_limit: int = limits.schedule_backoff_limit_default
-    concurrency_policy: ConcurrencyPolicy = "Forbid"
+    concurrency_policy: rules.ConcurrencyPolicy = "Forbid"
     max_runs: int | None = None
     max_staleness_seconds: int | None = None
     concurrency_key: str | None = None
     flow: bytes | None = None
 
 
-async def create(
-    app: App, principal: Principal, ref: str, new: NewSchedule, idempotency: IdempotencyRecord | None = None
-) -> Schedule:
+@needs(Scope.RUNS_WRITE, bound="cannot create schedules", records="schedule.create")
+async def create(access: Access, new: NewSchedule, idempotency: Idempotency = None) -> Schedule:
     """Create a schedule.
 
     Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
     """
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot create schedules")
-    schedule = draft(new, project.id, user_uuid(principal.id))
-    check(schedule, now_ms())
-    await locate.check_conversation(app, principal, project.id, schedule.conversation_id)
+    schedule = draft(new, access.project_id, access.user)
+    rules.check(schedule, now_ms())
+    await locate.check_conversation(access.app, access.principal, access.project_id, schedule.conversation_id)
 
     def decide(count: int, now: int) -> Schedule:
         refuse_more_than_fit(count + 1)
-        return begun(schedule, now)
+        return rules.begun(schedule, now)
 
-    schedules = app.store.recording(by(principal, "schedule.create", project.id)).schedules
-    return await schedules.create(project.id, decide, idempotency)
+    return await access.recording.schedules.create(access.project_id, decide, idempotency)
 
 
 def draft(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule:
@@ -98,37 +85,29 @@ def draft(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule
     )
 
 
-async def change(
-    app: App,
-    principal: Principal,
-    ref: str,
-    schedule_id: str,
-    wanted: Edit,
-    idempotency: IdempotencyRecord | None = None,
-) -> Schedule:
+@needs(Scope.RUNS_WRITE, bound="cannot change schedules", records="schedule.change")
+async def change(access: Access, schedule_id: str, wanted: Edit, idempotency: Idempotency = None) -> Schedule:
     """Edit, pause or resume a schedule.
 
     Raises INVALID_REQUEST, NOT_FOUND, SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE.
     """
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot change schedules")
-    await locate.check_conversation(app, principal, project.id, wanted.members.get("conversation_id"))
-    schedules = app.store.recording(by(principal, "schedule.change", project.id)).schedules
-    return await schedules.change(
-        project.id, schedule_id, lambda schedule, now: edits.edit(schedule, wanted, now), idempotency
+    project_id, conversation_id = access.project_id, wanted.members.get("conversation_id")
+    await locate.check_conversation(access.app, access.principal, project_id, conversation_id)
+    return await access.recording.schedules.change(
+        project_id, schedule_id, lambda schedule, now: edits.edit(schedule, wanted, now), idempotency
     )
 
 
-async def delete(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
+@needs(Scope.RUNS_WRITE, bound="cannot delete schedules", records="schedule.delete")
+async def delete(access: Access, schedule_id: str) -> Schedule:
     """Stop a schedule, and delete it when its runs have ended. Raises NOT_FOUND, SCHEDULE_FROM_SOURCE."""
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot delete schedules")
-    schedules = app.store.recording(by(principal, "schedule.delete", project.id)).schedules
-    return await schedules.change(project.id, schedule_id, edits.delete)
+    return await access.recording.schedules.change(access.project_id, schedule_id, edits.delete)
 
 
 async def upcoming(app: App, principal: Principal, ref: str, schedule_id: str, count: int) -> list[int]:
     """Return the next times (ms) at which the schedule fires."""
     schedule = await get(app, principal, ref, schedule_id)
-    return await asyncio.to_thread(next_times, schedule, count, await now(app))
+    return await asyncio.to_thread(rules.upcoming, schedule, count, await now(app))
 
 
 async def now(app: App) -> int:
@@ -142,19 +121,18 @@ async def health_time(app: App, schedules: Sequence[Schedule]) -> int:
     return await now(app) if judged else 0
 
 
+@needs(Scope.RUNS_READ, bound="cannot list schedules")
 async def page(
-    app: App,
-    principal: Principal,
-    ref: str,
-    status: ScheduleStatus | None,
+    access: Access,
+    status: rules.ScheduleStatus | None,
     source_trigger_id: str | None,
     after: tuple[int, str] | None = None,
 ) -> ListPage[Schedule]:
     """List the project's schedules, oldest first, from the one after (created_at, id) on."""
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list schedules")
     # The limit does not count schedules in deletion, so there can be twice as many for a short time.
     limit = 2 * limits.schedules_per_project_max
-    return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id, after))
+    query = ScheduleQuery(access.project_id, limit, status, source_trigger_id, after)
+    return await access.store.schedules.page(query)
 
 
 async def without_config(app: App, principal: Principal, ref: str) -> list[Schedule]:
@@ -165,20 +143,15 @@ async def without_config(app: App, principal: Principal, ref: str) -> list[Sched
     )
 
 
-async def get(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
+@needs(Scope.RUNS_READ, bound="cannot read schedules")
+async def get(access: Access, schedule_id: str) -> Schedule:
     """Return a schedule. Raises NOT_FOUND."""
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot read schedules")
-    return existing(await app.store.schedules.get(project.id, schedule_id), "Schedule")
+    return existing(await access.store.schedules.get(access.project_id, schedule_id), "Schedule")
 
 
+@needs(Scope.RUNS_WRITE, bound="cannot create other runs")
 async def run(
-    app: App,
-    principal: Principal,
-    ref: str,
-    schedule_id: str,
-    key: str,
-    run_name: str | None,
-    idempotency: IdempotencyRecord | None = None,
+    access: Access, schedule_id: str, key: str, run_name: str | None, idempotency: Idempotency = None
 ) -> Written:
     """Start a run of the schedule now, whatever its status and concurrency policy.
 
@@ -186,8 +159,8 @@ async def run(
     returned too, with `transition.duplicate` true. Raises NOT_FOUND, SCHEDULE_COMPLETED, SCHEDULE_DELETING,
     RUN_ID_CONFLICT; STORE_BUSY if the keys of its runs changed meanwhile.
     """
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot create other runs")
-    schedule = await app.store.schedules.get(project.id, schedule_id)
+    app, principal = access.app, access.principal
+    schedule = await app.store.schedules.get(access.project_id, schedule_id)
     push_agent = schedule.target_id if schedule is not None and schedule.target_kind == "agent" else None
     firing = Firing(
         run_id=run_id(schedule_id, key),
@@ -196,7 +169,7 @@ async def run(
         conversation_id=str(uuid.uuid4()),
         trigger_kind="manual",
         title=run_name,
-        created_by=user_uuid(principal.id),
+        created_by=access.user,
         requested_by_user_id=principal.id if principal.kind == "user" else None,
         trace_context=trace_context.current.get(),
     )
@@ -209,7 +182,8 @@ async def run(
         return transitions.fire(loaded, firing)
 
     want = Want(schedule_id=schedule_id, push_agent=push_agent, keys=keys)
-    written = await app.store.runs.apply(RunKey(project.id, firing.run_id), decide, want, idempotency)
+    run_key = RunKey(access.project_id, firing.run_id)
+    written = await app.store.runs.apply(run_key, decide, want, idempotency)
     app.publish(written)
     return written
 

@@ -10,7 +10,7 @@ from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import invalid_at
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
@@ -28,11 +28,7 @@ class NewSignal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def send(
-    app: App,
-    principal: Principal,
-    run_ref: RunRef,
-    new: NewSignal,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, run_ref: RunRef, new: NewSignal, idempotency: Idempotency = None
 ) -> Written:
     """Send a signal. `transition.signal` is the stored one: it is taken if the run waited for it.
 
@@ -46,15 +42,8 @@ async def send(
     digest = hashlib.sha256(msgspec.json.encode([new.name, msgspec.Raw(new.payload)])).digest()
 
     def rule(run: Run, loaded: Loaded) -> Transition:
-        signal = Signal(
-            number=0,
-            id=signal_id,
-            name=new.name,
-            payload=new.payload,
-            created_at=loaded.now,
-            key=new.key,
-            digest=digest,
-        )
+        members = msgspec.structs.asdict(new)
+        signal = Signal(number=0, id=signal_id, created_at=loaded.now, digest=digest, **members)
         return transitions.send_signal(run, signal, loaded.signals.sent, now=loaded.now)
 
     want = Want(signals=WantedSignals(sends=True, key=new.key))

@@ -7,13 +7,11 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.commands import locate
-from runstead.commands.app import App
+from runstead.commands.access import Access, needs
 from runstead.commands.schedules import NewSchedule, draft
-from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope
-from runstead.core.identity.project import user_uuid
+from runstead.core.idempotency import Idempotency
+from runstead.core.identity.principal import Scope
 from runstead.core.schedules import edits
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule
@@ -28,28 +26,26 @@ class SourceSchedule(msgspec.Struct, frozen=True, kw_only=True):
     source_hash: str | None = None
 
 
+@needs(Scope.RUNS_WRITE, bound="cannot sync schedules", records="schedule.sync")
 async def sync(
-    app: App,
-    principal: Principal,
-    ref: str,
+    access: Access,
     wanted: Sequence[SourceSchedule],
     app_name: str | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Sync:
     """Replace the schedules of the project's source, or of one app: create, update and delete what differs.
 
     Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
     """
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot sync schedules")
+    app, principal, project_id = access.app, access.principal, access.project_id
     if app_name is not None:
         wanted = [replace(schedule, source_path=f"{edits.APP_PATH}{app_name}") for schedule in wanted]
-    drafts = [_draft(schedule, project.id, user_uuid(principal.id)) for schedule in wanted]
+    drafts = [_draft(schedule, project_id, access.user) for schedule in wanted]
     edits.check_synced(drafts, now_ms())
     for conversation_id in {schedule.conversation_id for schedule in drafts}:
-        await locate.check_conversation(app, principal, project.id, conversation_id)
-    schedules = app.store.recording(by(principal, "schedule.sync", project.id)).schedules
-    return await schedules.sync(
-        project.id, lambda known, now: edits.sync(known, drafts, now, app_name), idempotency
+        await locate.check_conversation(app, principal, project_id, conversation_id)
+    return await access.recording.schedules.sync(
+        project_id, lambda known, now: edits.sync(known, drafts, now, app_name), idempotency
     )
 
 

@@ -1,29 +1,27 @@
 """Targets that workers have registered: listed, their inputs validated, and runs found that no worker serves."""
 
-from runstead.commands import locate
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, invalid_at
-from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.principal import Scope
 from runstead.core.queue.target import RegisteredTarget, TargetDefinition
 from runstead.core.runs.run import Run, RunStatus
 from runstead.ports.store import ListPage
 from runstead.security.input_checks import TooLongError
 
 
-async def page(
-    app: App, principal: Principal, ref: str, after: str, limit: int
-) -> ListPage[RegisteredTarget]:
+@needs(Scope.RUNS_READ, bound="cannot list targets")
+async def page(access: Access, after: str, limit: int) -> ListPage[RegisteredTarget]:
     """List the registered targets of a project, by name. Raises FORBIDDEN, NOT_FOUND."""
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list targets")
-    return await app.store.targets.page(project.id, after, limit)
+    return await access.store.targets.page(access.project_id, after, limit)
 
 
-async def get(app: App, principal: Principal, ref: str, target: str) -> TargetDefinition | None:
+@needs(Scope.RUNS_READ)
+async def get(access: Access, target: str) -> TargetDefinition | None:
     """Return how a target of a project is described. None: no worker has registered it. Raises FORBIDDEN, NOT_FOUND."""
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
-    return await app.store.targets.get(project.id, target)
+    return await access.store.targets.get(access.project_id, target)
 
 
 async def check_input(app: App, project_id: str, target: str, value: bytes | None, path: str) -> None:

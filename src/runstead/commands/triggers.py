@@ -14,16 +14,15 @@ from typing import Final
 import msgspec
 
 from runstead.commands import locate
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.count_guard import at_most
 from runstead.commands.whole_lists import whole_list
 from runstead.core import limits, trace_context
-from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, UnknownCredentialError, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal, Scope
-from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.event_match import check_match
@@ -57,21 +56,19 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
     event: TriggerEvent | None = None
 
 
-async def _project(app: App, principal: Principal, ref: str) -> str:
-    return (await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot manage triggers")).id
+_BOUND: Final = "cannot manage triggers"
 
 
-async def create(
-    app: App, principal: Principal, ref: str, new: NewTrigger, idempotency: IdempotencyRecord | None = None
-) -> Trigger:
+@needs(Scope.ADMIN, bound=_BOUND, records="trigger.create")
+async def create(access: Access, new: NewTrigger, idempotency: Idempotency = None) -> Trigger:
     """Create a trigger. Raises INVALID_REQUEST, NOT_FOUND (project, conversation), TRIGGER_LIMIT_REACHED."""
-    project_id = await _project(app, principal, ref)
     if new.conversation_id is not None and not new.target.startswith("agent:"):
         message = "Only an agent has a conversation: leave conversation_id out"
         raise invalid_at("$.conversation_id", "not for this target", message)
     if new.flow.concurrency_key is not None and new.target.startswith("agent:"):
         raise no_key_for_agents()
-    await locate.check_conversation(app, principal, project_id, new.conversation_id)
+    app, project_id = access.app, access.project_id
+    await locate.check_conversation(app, access.principal, project_id, new.conversation_id)
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
     event_name, event_match = (None, None) if new.event is None else _checked(new.event).stored
@@ -85,7 +82,7 @@ async def create(
         token_hash=rules.token_hash(new.token),
         created_at=now,
         updated_at=now,
-        created_by=user_uuid(principal.id),
+        created_by=access.user,
         secret=None if new.secret is None else app.secrets.encrypt(TRIGGER_SECRET, trigger_id, new.secret),
         config=new.config,
         conversation_id=new.conversation_id,
@@ -93,9 +90,8 @@ async def create(
         event_name=event_name,
         event_match=event_match,
     )
-    triggers = app.store.recording(by(principal, "trigger.create", project_id)).triggers
     guard = at_most(limits.triggers_per_project_max, "triggers", "TRIGGER_LIMIT_REACHED")
-    return await triggers.create(trigger, guard, idempotency)
+    return await access.recording.triggers.create(trigger, guard, idempotency)
 
 
 def _checked(event: TriggerEvent) -> TriggerEvent:
@@ -103,12 +99,10 @@ def _checked(event: TriggerEvent) -> TriggerEvent:
     return event
 
 
-async def page(
-    app: App, principal: Principal, ref: str, after: tuple[int, str] | None = None
-) -> ListPage[Trigger]:
+@needs(Scope.ADMIN, bound=_BOUND)
+async def page(access: Access, after: tuple[int, str] | None = None) -> ListPage[Trigger]:
     """List the project's triggers, oldest first, from the one after (created_at, id) on."""
-    project_id = await _project(app, principal, ref)
-    return await app.store.triggers.page(project_id, limits.triggers_per_project_max, after)
+    return await access.store.triggers.page(access.project_id, limits.triggers_per_project_max, after)
 
 
 async def with_short_config(app: App, principal: Principal, ref: str) -> list[Trigger]:
@@ -121,27 +115,26 @@ def _shortened(trigger: Trigger) -> Trigger:
     return msgspec.structs.replace(trigger, config=None) if long else trigger
 
 
-async def get(app: App, principal: Principal, ref: str, trigger_id: str) -> Trigger:
+@needs(Scope.ADMIN, bound=_BOUND)
+async def get(access: Access, trigger_id: str) -> Trigger:
     """Return a trigger. Raises NOT_FOUND."""
-    return existing(await app.store.triggers.get(await _project(app, principal, ref), trigger_id), "Trigger")
+    return existing(await access.store.triggers.get(access.project_id, trigger_id), "Trigger")
 
 
+@needs(Scope.ADMIN, bound=_BOUND, records="trigger.change")
 async def change(
-    app: App,
-    principal: Principal,
-    ref: str,
+    access: Access,
     trigger_id: str,
     *,
     name: str | None = None,
     enabled: bool | None = None,
     token: str | None = None,
     event: TriggerEvent | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Trigger:
     """Change the members that are not None. A new token replaces the old one at once. Raises NOT_FOUND,
     INVALID_REQUEST.
     """
-    project_id = await _project(app, principal, ref)
     digest = None if token is None else rules.token_hash(token)
     if event is not None:
         _checked(event)
@@ -149,15 +142,13 @@ async def change(
     def decide(trigger: Trigger, now: int) -> Trigger:
         return rules.changed(trigger, now=now, name=name, enabled=enabled, token=digest, event=event)
 
-    triggers = app.store.recording(by(principal, "trigger.change", project_id)).triggers
-    return await triggers.change(project_id, trigger_id, decide, idempotency)
+    return await access.recording.triggers.change(access.project_id, trigger_id, decide, idempotency)
 
 
-async def delete(app: App, principal: Principal, ref: str, trigger_id: str) -> None:
+@needs(Scope.ADMIN, bound=_BOUND, records="trigger.delete")
+async def delete(access: Access, trigger_id: str) -> None:
     """Delete a trigger. Its runs stay. Raises NOT_FOUND."""
-    project_id = await _project(app, principal, ref)
-    triggers = app.store.recording(by(principal, "trigger.delete", project_id)).triggers
-    if not await triggers.delete(project_id, trigger_id):
+    if not await access.recording.triggers.delete(access.project_id, trigger_id):
         raise not_found("Trigger")
 
 

@@ -7,7 +7,7 @@ import msgspec
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef, apply_at, write_key
 from runstead.core.errors import Error, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, WaitingReason
@@ -36,12 +36,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def wait(
-    app: App,
-    principal: Principal,
-    run_ref: RunRef,
-    wait: Wait,
-    fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    app: App, principal: Principal, run_ref: RunRef, wait: Wait, fence: Fence, idempotency: Idempotency = None
 ) -> Written:
     """Let the run wait until a resume. If the awaited child has already ended, the run does not wait.
 
@@ -61,18 +56,10 @@ async def wait(
         lambda run, loaded: transitions.wait(
             run,
             now=loaded.now,
-            reason=wait.reason,
-            tool_call_id=wait.tool_call_id,
-            tool_name=wait.tool_name,
-            resume_at=wait.resume_at,
-            expires_at=wait.expires_at,
             fence=fence,
             earlier=loaded.receipt,
-            waiting_run_id=wait.awaited_run_id,
-            approvals=wait.approvals,
-            events=wait.events,
             signals=loaded.signals.oldest,
-            release=wait.release,
+            **msgspec.structs.asdict(wait),
         ),
         Want(
             receipt_key=transitions.receipt_key(wait.reason, wait.tool_call_id),

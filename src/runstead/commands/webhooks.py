@@ -5,20 +5,18 @@ All commands need the scope admin, since a webhook keeps sending after the key t
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
-from runstead.commands import locate
-from runstead.commands.app import App
+from runstead.commands.access import Access, needs
 from runstead.commands.count_guard import at_most
 from runstead.core import limits
-from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, not_found
-from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope
-from runstead.core.identity.project import user_uuid
+from runstead.core.idempotency import Idempotency
+from runstead.core.identity.principal import Scope
 from runstead.core.secret import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET
 from runstead.core.webhooks import webhook as rules
 from runstead.core.webhooks.body import BodyFormat
@@ -26,29 +24,26 @@ from runstead.core.webhooks.event import new_test_delivery
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook, refuse_disabled
 from runstead.security.stored_secrets import StoredSecrets
 
+_BOUND: Final = "cannot manage webhooks"
+
 
 def new_secret() -> str:
     """Return a random signing secret."""
     return rules.secret_of(secrets.token_bytes(32))
 
 
-async def _project(app: App, principal: Principal, ref: str) -> str:
-    return (await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot manage webhooks")).id
-
-
+@needs(Scope.ADMIN, bound=_BOUND, records="webhook.create")
 async def create(
-    app: App,
-    principal: Principal,
-    ref: str,
+    access: Access,
     url: str,
     events: Sequence[str],
     secret: str,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
     *,
     body_format: BodyFormat = "standard",
 ) -> Webhook:
     """Create a webhook for events from now on. Raises INVALID_REQUEST, NOT_FOUND, WEBHOOK_LIMIT_REACHED."""
-    project_id = await _project(app, principal, ref)
+    app, project_id = access.app, access.project_id
     app.egress.check_member("url", url)
     rules.check_secret(secret)
     now = now_ms()
@@ -61,43 +56,46 @@ async def create(
         secret=app.secrets.encrypt(WEBHOOK_SECRET, webhook_id, secret),
         created_at=now,
         updated_at=now,
-        created_by=user_uuid(principal.id),
+        created_by=access.user,
         format=body_format,
     )
-    webhooks = app.store.recording(by(principal, "webhook.create", project_id)).webhooks
     guard = at_most(limits.webhooks_per_project_max, "webhooks", "WEBHOOK_LIMIT_REACHED")
-    created = await webhooks.create(webhook, guard, idempotency)
+    created = await access.recording.webhooks.create(webhook, guard, idempotency)
     app.webhook_projects.add(project_id)
     return created
 
 
-async def page(app: App, principal: Principal, ref: str) -> list[Webhook]:
+@needs(Scope.ADMIN, bound=_BOUND)
+async def page(access: Access) -> list[Webhook]:
     """List the project's webhooks, oldest first."""
-    project_id = await _project(app, principal, ref)
-    return await app.store.webhooks.page(project_id, limits.webhooks_per_project_max)
+    return await access.store.webhooks.page(access.project_id, limits.webhooks_per_project_max)
 
 
-async def get(app: App, principal: Principal, ref: str, webhook_id: str) -> Webhook:
+@needs(Scope.ADMIN, bound=_BOUND)
+async def get(access: Access, webhook_id: str) -> Webhook:
     """Return a webhook. Raises NOT_FOUND."""
-    return existing(await app.store.webhooks.get(await _project(app, principal, ref), webhook_id), "Webhook")
+    return await _stored(access, webhook_id)
 
 
+async def _stored(access: Access, webhook_id: str) -> Webhook:
+    return existing(await access.store.webhooks.get(access.project_id, webhook_id), "Webhook")
+
+
+@needs(Scope.ADMIN, bound=_BOUND, records="webhook.change")
 async def change(
-    app: App,
-    principal: Principal,
-    ref: str,
+    access: Access,
     webhook_id: str,
     *,
-    url: str | None,
-    events: Sequence[str] | None,
-    enabled: bool | None,
-    idempotency: IdempotencyRecord | None = None,
+    url: str | None = None,
+    events: Sequence[str] | None = None,
+    enabled: bool | None = None,
+    idempotency: Idempotency = None,
 ) -> Webhook:
     """Change the members that are not None. Pending deliveries go to the new URL.
 
     Raises INVALID_REQUEST, NOT_FOUND.
     """
-    project_id = await _project(app, principal, ref)
+    app, project_id = access.app, access.project_id
     if url is not None:
         app.egress.check_member("url", url)
     if events is not None:
@@ -106,122 +104,96 @@ async def change(
     def decide(webhook: Webhook, now: int) -> Webhook:
         return rules.changed(webhook, url=url, events=events, enabled=enabled, now=now)
 
-    webhooks = app.store.recording(by(principal, "webhook.change", project_id)).webhooks
-    found = await webhooks.change(project_id, webhook_id, decide, idempotency)
+    found = await access.recording.webhooks.change(project_id, webhook_id, decide, idempotency)
     if found.disabled_at is None:
         app.webhook_projects.add(project_id)
         app.publish_deliveries()
     return found
 
 
-async def rotate(
-    app: App,
-    principal: Principal,
-    ref: str,
-    webhook_id: str,
-    secret: str,
-    idempotency: IdempotencyRecord | None = None,
-) -> Webhook:
+@needs(Scope.ADMIN, bound=_BOUND, records="webhook.rotate")
+async def rotate(access: Access, webhook_id: str, secret: str, idempotency: Idempotency = None) -> Webhook:
     """Replace the signing secret.
 
     For `limits.webhook_old_secret_ms`, deliveries are signed with the old one too.
 
     Raises INVALID_REQUEST, NOT_FOUND, ENCRYPTION_KEY_MISSING.
     """
-    project_id = await _project(app, principal, ref)
+    secrets = access.app.secrets
     rules.check_secret(secret)
 
     def decide(webhook: Webhook, now: int) -> Webhook:
         try:
-            opened = decrypted(app.secrets, webhook)
+            opened = decrypted(secrets, webhook)
         except Error:  # its encryption key is lost: only the new secret signs
             changed = rules.rotated(replace(webhook, secret=""), secret, now)
-            return _encrypted(app.secrets, replace(changed, old_secret=None, old_secret_until=None))
+            return _converted(secrets.encrypt, replace(changed, old_secret=None, old_secret_until=None))
         changed = rules.rotated(opened, secret, now)
-        return webhook if changed is opened else _encrypted(app.secrets, changed)
+        return webhook if changed is opened else _converted(secrets.encrypt, changed)
 
-    webhooks = app.store.recording(by(principal, "webhook.rotate", project_id)).webhooks
-    return await webhooks.change(project_id, webhook_id, decide, idempotency)
+    return await access.recording.webhooks.change(access.project_id, webhook_id, decide, idempotency)
 
 
 def decrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
     """Return a webhook with its secrets in plain text. Raises ENCRYPTION_KEY_MISSING."""
+    return _converted(secrets.decrypt, webhook)
+
+
+def _converted(convert: Callable[[str, str, str], str], webhook: Webhook) -> Webhook:
+    """Return a webhook whose secrets are encrypted or decrypted. `convert` gets (place, id, secret)."""
     old = webhook.old_secret
     return replace(
         webhook,
-        secret=secrets.decrypt(WEBHOOK_SECRET, webhook.id, webhook.secret),
-        old_secret=None if old is None else secrets.decrypt(WEBHOOK_OLD_SECRET, webhook.id, old),
+        secret=convert(WEBHOOK_SECRET, webhook.id, webhook.secret),
+        old_secret=None if old is None else convert(WEBHOOK_OLD_SECRET, webhook.id, old),
     )
 
 
-def _encrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
-    old = webhook.old_secret
-    return replace(
-        webhook,
-        secret=secrets.encrypt(WEBHOOK_SECRET, webhook.id, webhook.secret),
-        old_secret=None if old is None else secrets.encrypt(WEBHOOK_OLD_SECRET, webhook.id, old),
-    )
-
-
-async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
+@needs(Scope.ADMIN, bound=_BOUND, records="webhook.delete")
+async def delete(access: Access, webhook_id: str) -> None:
     """Delete a webhook with its deliveries. Pending ones are not sent. Raises NOT_FOUND."""
-    project_id = await _project(app, principal, ref)
-    webhooks = app.store.recording(by(principal, "webhook.delete", project_id)).webhooks
-    if not await webhooks.delete(project_id, webhook_id):
+    if not await access.recording.webhooks.delete(access.project_id, webhook_id):
         raise not_found("Webhook")
 
 
-async def send_test(
-    app: App, principal: Principal, ref: str, webhook_id: str, idempotency: IdempotencyRecord | None = None
-) -> Delivery:
+@needs(Scope.ADMIN, bound=_BOUND)
+async def send_test(access: Access, webhook_id: str, idempotency: Idempotency = None) -> Delivery:
     """Send a `webhook.test`, whatever events the webhook receives. Raises NOT_FOUND, WEBHOOK_DISABLED."""
-    project_id = await _project(app, principal, ref)
     delivery_id = f"msg_{uuid.uuid4()}"
 
     def decide(webhook: Webhook, now: int) -> Delivery:
         refuse_disabled(webhook)
         return new_test_delivery(delivery_id, webhook, now)
 
-    created = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
-    app.publish_deliveries()
+    created = await access.store.webhooks.add(access.project_id, webhook_id, decide, idempotency)
+    access.app.publish_deliveries()
     return created
 
 
+@needs(Scope.ADMIN, bound=_BOUND)
 async def deliveries(
-    app: App,
-    principal: Principal,
-    ref: str,
-    webhook_id: str,
-    limit: int,
-    before: int | None,
-    status: DeliveryStatus | None,
+    access: Access, webhook_id: str, limit: int, before: int | None, status: DeliveryStatus | None
 ) -> list[Delivery]:
     """List deliveries that were sent or are pending, newest first."""
-    webhook = await get(app, principal, ref, webhook_id)
-    return await app.store.webhooks.deliveries(webhook.project_id, webhook.id, limit, before, status)
+    webhook = await _stored(access, webhook_id)
+    return await access.store.webhooks.deliveries(webhook.project_id, webhook.id, limit, before, status)
 
 
-async def delivery(
-    app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str
-) -> tuple[Webhook, Delivery]:
+@needs(Scope.ADMIN, bound=_BOUND)
+async def delivery(access: Access, webhook_id: str, delivery_id: str) -> tuple[Webhook, Delivery]:
     """Return a delivery with its payload, and its webhook. Raises NOT_FOUND."""
-    webhook = await get(app, principal, ref, webhook_id)
-    found = existing(
-        await app.store.webhooks.delivery(webhook.project_id, webhook.id, delivery_id), "Delivery"
-    )
-    return webhook, found
+    webhook = await _stored(access, webhook_id)
+    found = await access.store.webhooks.delivery(webhook.project_id, webhook.id, delivery_id)
+    return webhook, existing(found, "Delivery")
 
 
+@needs(Scope.ADMIN, bound=_BOUND)
 async def redeliver(
-    app: App,
-    principal: Principal,
-    ref: str,
-    webhook_id: str,
-    delivery_id: str,
-    idempotency: IdempotencyRecord | None = None,
+    access: Access, webhook_id: str, delivery_id: str, idempotency: Idempotency = None
 ) -> tuple[Webhook, Delivery]:
     """Send a delivery again under the same id. Raises NOT_FOUND, WEBHOOK_DISABLED."""
-    project_id = await _project(app, principal, ref)
-    pair = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.redeliver, idempotency)
-    app.publish_deliveries()
+    pair = await access.store.webhooks.settle(
+        access.project_id, webhook_id, delivery_id, rules.redeliver, idempotency
+    )
+    access.app.publish_deliveries()
     return pair

@@ -3,13 +3,14 @@
 import asyncio
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from runstead.commands import locate, runs
+from runstead.commands import runs
+from runstead.commands.access import Access, needs
 from runstead.commands.app import App
 from runstead.commands.issuers import issuer_of
 from runstead.commands.targets import check_schema
@@ -17,7 +18,7 @@ from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, invalid_at, not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency, IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
 from runstead.core.queue.concurrency import rated_targets
@@ -50,36 +51,27 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
 
 
-async def register(
-    app: App,
-    principal: Principal,
-    project: str,
-    new: Registration,
-    token: str,
-    idempotency: IdempotencyRecord | None = None,
-) -> Worker:
+@needs(Scope.WORKERS)
+async def register(access: Access, new: Registration, token: str, idempotency: Idempotency = None) -> Worker:
     """Store the worker, or find it by (project, implementation_kind, worker_key), and add the token.
 
     Raises FORBIDDEN, NOT_FOUND.
     """
-    found = await locate.project(app, principal, Scope.WORKERS, project)
+    app, principal, project_id = access.app, access.principal, access.project_id
     if principal.worker_id is not None:
         raise Error("FORBIDDEN", "A worker token cannot register workers: use an API key or a user token")
     now = now_ms()
+    members = msgspec.structs.asdict(new)
+    del members["targets"]
     worker = Worker(
         id=str(uuid.uuid4()),
-        project_id=found.id,
-        implementation_kind=new.implementation_kind,
-        worker_key=new.worker_key,
+        project_id=project_id,
         created_at=now,
         updated_at=now,
-        display_name=new.display_name,
-        implementation_display_name=new.implementation_display_name,
-        metadata=new.metadata,
         last_heartbeat_at=now,
-        version=new.version,
+        **members,
     )
-    issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
+    issuer = await issuer_of(app.store, principal, Scope.WORKERS, project_id)
     for index, each in enumerate(new.targets or ()):
         if each.validate_input and each.input_schema is not None:
             await check_schema(app, each.input_schema, f"$.targets[{index}].input_schema")
@@ -87,7 +79,7 @@ async def register(
         worker, token_hash(token), idempotency, issuer=issuer, targets=new.targets
     )
     app.forget_worker(stored.id)  # it may have had another version
-    app.targets.forget(found.id)
+    app.targets.forget(project_id)
     return stored
 
 
@@ -108,7 +100,7 @@ async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
 
 
 async def heartbeat(
-    app: App, principal: Principal, worker_id: str, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, worker_id: str, idempotency: Idempotency = None
 ) -> Worker:
     """Store that the worker is alive. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
@@ -138,36 +130,28 @@ async def remove(app: App, principal: Principal, worker_id: str) -> int:
     return ended
 
 
+@needs(Scope.RUNS_READ, bound="cannot list workers")
 async def page(
-    app: App,
-    principal: Principal,
-    project: str,
-    after: tuple[str, str] | None,
-    limit: int,
-    *,
-    silent: bool | None,
+    access: Access, after: tuple[str, str] | None, limit: int, *, silent: bool | None
 ) -> ListPage[Worker]:
     """Return the project's workers after (implementation_kind, worker_key), in that order."""
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
-    return await app.store.workers.page(found.id, after, limit, silent=silent)
+    return await access.store.workers.page(access.project_id, after, limit, silent=silent)
 
 
-async def versions(app: App, principal: Principal, project: str) -> list[VersionCount]:
+@needs(Scope.RUNS_READ, bound="cannot list workers")
+async def versions(access: Access) -> list[VersionCount]:
     """Count the project's workers and the runs that have not ended, by version. Raises FORBIDDEN, NOT_FOUND."""
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
-    return await app.store.workers.versions(found.id)
+    return await access.store.workers.versions(access.project_id)
 
 
-async def held(
-    app: App, principal: Principal, project: str, owners: Sequence[str]
-) -> dict[str, list[HeldRun]]:
+@needs(Scope.RUNS_READ, bound="cannot list workers")
+async def held(access: Access, owners: Sequence[str]) -> dict[str, list[HeldRun]]:
     """Return the runs of a project that these workers or push services hold now, by owner id.
 
     At most `limits.held_runs_checked_max` runs are read. Owners without runs are left out.
     """
-    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
-    by_owner: dict[str, list[HeldRun]] = {}
-    for run in await app.store.workers.held(found.id, owners, limits.held_runs_checked_max) if owners else ():
+    most, by_owner = limits.held_runs_checked_max, dict[str, list[HeldRun]]()
+    for run in await access.store.workers.held(access.project_id, owners, most) if owners else ():
         by_owner.setdefault(run.owner, []).append(run)
     return by_owner
 
@@ -192,7 +176,7 @@ async def claim(
     disconnected: Callable[[], Awaitable[bool]],
     version: str | None = None,
     pinned_targets: Collection[str] = (),
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> list[LeasedRun]:
     """Lease the next claimable runs to the worker. Wait for one, at most `wait_s` seconds.
 
@@ -242,45 +226,48 @@ async def claim(
         )
 
     loop = asyncio.get_running_loop()
-    until = loop.time() + wait_s
-    project, limits_read = worker.project_id, False
-    keys = queue_key(project), worker_key(worker.id)
-    rated: list[str | None] = []
-    with ExitStack() as subscriptions:
-        change = subscriptions.enter_context(app.notifier.subscribe(*keys))
+    until, project = loop.time() + wait_s, worker.project_id
+
+    async def lease(*, last: bool) -> list[Run]:
         while True:
-            change.clear()
-            if await app.worker(worker.id) is None:  # it was removed while the claim waited
-                raise not_found("Worker")
-            left = until - loop.time()
-            found = await app.store.runs.claim(request, decide, record(last=left <= 0))
+            found = await app.store.runs.claim(request, decide, record(last=last))
             runs = _leased(found)
-            if len(runs) < len(found):  # budgets stopped the others: look at once for more
-                app.publish_runs([run for run in found if run not in runs])
-                if not runs and left > 0:
-                    continue
             if runs:
                 run_metrics.count_claims(runs, available_at)
-                app.publish_runs(runs)
-                # A first attempt has no earlier session.
-                return [LeasedRun(run, await _session(app, run) if run.attempt > 1 else None) for run in runs]
-            if left <= 0:
-                return []
-            if not limits_read:
-                limits_read = True
-                # Under concurrency limits, the end of a run can make another one claimable. Only a claim that
-                # waits pays for this read.
-                if limited := await app.store.concurrency.of(project):
-                    rated = rated_targets((one.limit for one in limited), request.kinds, targets)
-                    change = subscriptions.enter_context(app.notifier.subscribe(*keys, slot_key(project)))
-                    continue
-            delay = await app.store.runs.next_available(project, request.kinds, limits.claim_read_age_ms_max)
-            if rated:
-                token = await app.store.concurrency.next_token(project, rated, limits.claim_read_age_ms_max)
-                delay = min((each for each in (delay, token) if each is not None), default=None)
-            await pause(change, min(left, _pause(delay)))
-            if app.stopping.is_set() or await disconnected():
-                return []
+            app.publish_runs(found)
+            if runs or last or not found:  # budgets stopped all that was found: look at once for more
+                return runs
+
+    runs = await lease(last=wait_s == 0)  # most claims find a run, and need no subscription
+    if not runs and wait_s > 0:
+        keys = [queue_key(project), worker_key(worker.id)]
+        # Under concurrency limits, the end of a run can make another one claimable.
+        limited = await app.store.concurrency.of(project)
+        rated = rated_targets((one.limit for one in limited), request.kinds, targets)
+        if limited:
+            keys.append(slot_key(project))
+        with app.notifier.subscribe(*keys) as change:
+            while True:
+                left = until - loop.time()
+                runs = await lease(last=left <= 0)
+                if runs or left <= 0:
+                    break
+                delay = await app.store.runs.next_available(
+                    project, request.kinds, limits.claim_read_age_ms_max
+                )
+                if rated:
+                    token = await app.store.concurrency.next_token(
+                        project, rated, limits.claim_read_age_ms_max
+                    )
+                    delay = min((each for each in (delay, token) if each is not None), default=None)
+                await pause(change, min(left, _pause(delay)))
+                if app.stopping.is_set() or await disconnected():
+                    break
+                if await app.worker(worker.id) is None:  # it was removed while the claim waited
+                    raise not_found("Worker")
+                change.clear()
+    # A first attempt has no earlier session.
+    return [LeasedRun(run, await _session(app, run) if run.attempt > 1 else None) for run in runs]
 
 
 async def _session(app: App, run: Run) -> Session | None:
@@ -310,7 +297,7 @@ def _kinds(kinds: Sequence[str], targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def _rendering(
-    idempotency: IdempotencyRecord | None,
+    idempotency: Idempotency,
     to_result: Callable[[Any], Any],
     *,
     stored: Callable[[Any], bool] = lambda _: True,
@@ -335,18 +322,15 @@ async def renew(
     run_id: str,
     lease_s: int,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> LeasedRun | None:
     """Renew the lease. Returns None if the worker has lost it. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
     app.worker_activity.add(worker.id)
 
     def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
-        return transitions.renew(
-            loaded.run, now=loaded.now, lease_ms=lease_s * 1000, worker=worker.id, fence=fence
-        )
+        run = existing(loaded.run, "Run")
+        return transitions.renew(run, now=loaded.now, lease_ms=lease_s * 1000, worker=worker.id, fence=fence)
 
     def leased(written: Written) -> LeasedRun | None:
         return LeasedRun(written.run) if written.transition.accepted else None
@@ -365,7 +349,7 @@ async def release(
     error: bytes | None,
     retry_after_s: int | None,
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
     """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED if the worker has lost it."""
     worker = await acting(app, principal, worker_id)
@@ -379,13 +363,11 @@ async def _end_attempt(
     fence: Fence,
     error: bytes | None,
     retry_after_s: int | None = None,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Written:
-    def decide(loaded: Loaded) -> Transition:
-        if loaded.run is None:
-            raise not_found("Run")
+    def rule(run: Run, loaded: Loaded) -> Transition:
         return transitions.release(
-            loaded.run,
+            run,
             now=loaded.now,
             worker=worker.id,
             fence=fence,
@@ -394,9 +376,7 @@ async def _end_attempt(
             dice=runs.dice(),
         )
 
-    written = await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, idempotency=idempotency)
-    app.publish(written)
-    return written
+    return await runs.apply_at(app, RunKey(worker.project_id, run_id), rule, idempotency=idempotency)
 
 
 async def put_session(
@@ -404,17 +384,26 @@ async def put_session(
     principal: Principal,
     worker_id: str,
     run_id: str,
-    session: Session,
+    members: Mapping[str, Any],
     fence: Fence,
-    idempotency: IdempotencyRecord | None = None,
+    idempotency: Idempotency = None,
 ) -> Session:
-    """Store the worker's session of a run that it holds or held. Raises NOT_FOUND, ATTEMPT_SUPERSEDED."""
+    """Store the worker's session of a run that it holds or held: its `session_key`, `status` and `metadata`.
+
+    Raises NOT_FOUND, ATTEMPT_SUPERSEDED.
+    """
     worker = await acting(app, principal, worker_id)
     run = existing(await app.store.runs.get(RunKey(worker.project_id, run_id)), "Run")
     if run.lease_owner != worker.id:
         raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run")
     fence.check(run)
-    complete = msgspec.structs.replace(
-        session, run_id=run.run_id, worker_id=worker.id, implementation_kind=worker.implementation_kind
+    session = Session(
+        id=str(uuid.uuid4()),
+        run_id=run.run_id,
+        implementation_kind=worker.implementation_kind,
+        worker_id=worker.id,
+        created_at=0,
+        updated_at=0,
+        **members,
     )
-    return await app.store.workers.put_session(run.seq, complete, idempotency)
+    return await app.store.workers.put_session(run.seq, session, idempotency)

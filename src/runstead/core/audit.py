@@ -5,6 +5,7 @@ A command names the actor and the action (`Audit`). The store compares the chang
 """
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
@@ -187,120 +188,53 @@ def _details(audit: Audit) -> dict[str, Any]:
 
 
 class _Kind(NamedTuple):
-    """What the log keeps of a record: the name of its kind, how to get its id, and its members."""
+    """What the log keeps of a record: the name of its kind, its members, and how to get its id."""
 
     name: str
-    id_of: Callable[[Any], str]
     members: tuple[str, ...]
+    id_of: Callable[[Any], str]
 
 
-def _id(record: Any) -> str:
-    return str(record.id)
+def _kind(name: str, members: str, id_of: Callable[[Any], str] = attrgetter("id")) -> _Kind:
+    """`members`: separated by spaces."""
+    return _Kind(name, tuple(members.split()), id_of)
 
 
 _KINDS: Final[dict[type, _Kind]] = {
-    Run: _Kind(
-        "run",
-        lambda run: str(run.run_id),
-        ("run_id", "status", "waiting_reason", "cancel_requested_at", "cancel_reason"),
-    ),
-    Batch: _Kind("batch", _id, ("status", "cancel_reason")),
-    BulkJob: _Kind("bulk", _id, ("action", "status", "total", "from_step")),
-    Schedule: _Kind(
+    Run: _kind("run", "run_id status waiting_reason cancel_requested_at cancel_reason", attrgetter("run_id")),
+    Batch: _kind("batch", "status cancel_reason"),
+    BulkJob: _kind("bulk", "action status total from_step"),
+    Schedule: _kind(
         "schedule",
-        _id,
-        (
-            "name",
-            "status",
-            "target_kind",
-            "target_id",
-            "schedule",
-            "run_at",
-            "timezone",
-            "concurrency_policy",
-            "concurrency_key",
-            "flow",
-            "max_runs",
-            "timeout_seconds",
-            "backoff_limit",
-            "max_staleness_seconds",
-            "conversation_id",
-            "config",
-        ),
+        "name status target_kind target_id schedule run_at timezone concurrency_policy concurrency_key flow max_runs"
+        " timeout_seconds backoff_limit max_staleness_seconds conversation_id config",
     ),
-    Trigger: _Kind(
-        "trigger",
-        _id,
-        (
-            "name",
-            "target",
-            "conversation_id",
-            "event_name",
-            "disabled_at",
-            "token_hash",
-            "secret",
-            "config",
-            "flow",
-        ),
+    Trigger: _kind(
+        "trigger", "name target conversation_id event_name disabled_at token_hash secret config flow"
     ),
-    Webhook: _Kind("webhook", _id, ("url", "format", "events", "disabled_at", "secret")),
-    Alert: _Kind(
+    Webhook: _kind("webhook", "url format events disabled_at secret"),
+    Alert: _kind(
         "alert",
-        _id,
-        (
-            "name",
-            "kind",
-            "target",
-            "schedule_id",
-            "threshold",
-            "window_seconds",
-            "min_runs",
-            "for_seconds",
-            "repeat_seconds",
-            "webhook_id",
-            "disabled_at",
-            "muted_at",
-            "muted_until",
-        ),
+        "name kind target schedule_id threshold window_seconds min_runs for_seconds repeat_seconds webhook_id disabled_at"
+        " muted_at muted_until",
     ),
-    Budget: _Kind(
-        "budget",
-        _id,
-        (
-            "name",
-            "scope_kind",
-            "scope_value",
-            "period",
-            "limit_tokens",
-            "limit_micros",
-            "on_reached",
-            "alert_at_percent",
-        ),
+    Budget: _kind(
+        "budget", "name scope_kind scope_value period limit_tokens limit_micros on_reached alert_at_percent"
     ),
-    PushService: _Kind(
-        "push_service",
-        _id,
-        ("service_name", "scope_kind", "agent_id", "version", "base_url", "invoke_url", "disabled_at"),
+    PushService: _kind(
+        "push_service", "service_name scope_kind agent_id version base_url invoke_url disabled_at"
     ),
-    Worker: _Kind("worker", _id, ("implementation_kind", "worker_key", "display_name")),
-    Project: _Kind("project", _id, ("slug", "name", "require_attempt", "search_values_since")),
-    Quota: _Kind("quota", lambda quota: str(quota.project_id), tuple(BOUNDS)),
-    ApiKey: _Kind(
-        "key",
-        _id,
-        ("prefix", "name", "scopes", "expires_at", "revoked_at", "requests_per_minute", "runs_per_minute"),
+    Worker: _kind("worker", "implementation_kind worker_key display_name"),
+    Project: _kind("project", "slug name require_attempt search_values_since"),
+    Quota: _kind("quota", " ".join(BOUNDS), attrgetter("project_id")),
+    ApiKey: _kind("key", "prefix name scopes expires_at revoked_at requests_per_minute runs_per_minute"),
+    Member: _kind("member", "role", attrgetter("user_id")),
+    RemovedMember: _kind("member", "role removed_at", attrgetter("user_id")),
+    ConcurrencyLimit: _kind(
+        "limit", "max_running max_running_per_key rate", lambda limit: limit.target or "*"
     ),
-    Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
-    RemovedMember: _Kind("member", lambda member: str(member.user_id), ("role", "removed_at")),
-    ConcurrencyLimit: _Kind(
-        "limit", lambda limit: limit.target or "*", ("max_running", "max_running_per_key", "rate")
-    ),
-    Price: _Kind(
-        "price",
-        lambda price: f"{price.provider}/{price.model}",
-        ("input", "output", "cached", "reasoning"),
-    ),
-    BrowserSession: _Kind("session", _id, ("user_agent", "expires_at")),
+    Price: _kind("price", "input output cached reasoning", lambda price: f"{price.provider}/{price.model}"),
+    BrowserSession: _kind("session", "user_agent expires_at"),
 }
 
 #: Members that are or may hold secrets. The log shows that they changed, never their values.

@@ -1,9 +1,11 @@
 """Idempotency keys: the answer to a key is stored in the transaction of its effect."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
+
+from runstead.core.errors import Error
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True):
@@ -18,6 +20,19 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
     key: str
     digest: bytes
     render: Callable[[Any], tuple[int, bytes] | None]
+
+    def replay(self, digest: bytes, status: int, body: bytes) -> NoReturn:
+        """Raise the stored answer of the key, or IDEMPOTENCY_KEY_REUSED. `digest`: of the request that stored it."""
+        if digest != self.digest:
+            raise Error(
+                "IDEMPOTENCY_KEY_REUSED",
+                "This Idempotency-Key was used for another request; take a new key for a new request",
+            )
+        raise ReplayedResponse(status, body)
+
+
+Idempotency: TypeAlias = IdempotencyRecord | None
+"""None: the request has no idempotency key."""
 
 
 class ReplayedResponse(Exception):  # noqa: N818 - it carries an answer and is not an error

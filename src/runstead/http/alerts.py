@@ -7,17 +7,23 @@ from msgspec import Meta
 
 from runstead.commands import alerts as commands
 from runstead.core import limits
-from runstead.core.alerts.alert import Alert, AlertKind, Firing
+from runstead.core.alerts.alert import Alert, AlertKind
 from runstead.core.clock import now_ms
+from runstead.http.answers import answer_of, page_of
+from runstead.http.arguments import named, scoped, set_members
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import Moment, Name, PageInfo, PageLimit, Target, Uuid, moment_ms
+from runstead.http.framework.values import Moment, Name, PageLimit, Target, Uuid, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.webhooks import DeliveryView, delivery_view
 from runstead.ports.store import ListPage
 
 routes = Routes("Alerts")
+
+_ALERTS = "/projects/{project}/alerts"
+_ALERT = _ALERTS + "/{alert_id}"
 
 _Threshold = Annotated[
     float,
@@ -28,20 +34,11 @@ _Threshold = Annotated[
     ),
 ]
 _Window = Annotated[
-    int,
-    Meta(
-        ge=limits.alert_window_s_min, le=limits.alert_window_s_max, description="The period that is measured."
-    ),
+    int, between(limits.alert_window_s_min, limits.alert_window_s_max, "The period that is measured.")
 ]
-_Runs = Annotated[
-    int, Meta(ge=1, le=limits.integer_max, description="A failure rate of fewer runs never fires.")
-]
-_For = Annotated[
-    int, Meta(ge=0, le=86_400, description="How long the value must be over or under the threshold.")
-]
-_Repeat = Annotated[
-    int, Meta(ge=0, le=7 * 86_400, description="While it fires, it sends again after this time. 0: never.")
-]
+_Runs = Annotated[int, between(1, limits.integer_max, "A failure rate of fewer runs never fires.")]
+_For = Annotated[int, between(0, 86_400, "How long the value must be over or under the threshold.")]
+_Repeat = Annotated[int, between(0, 7 * 86_400, "While it fires, it sends again after this time. 0: never.")]
 
 
 class CreateAlert(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,16 +114,9 @@ class AlertView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class AlertAnswer(msgspec.Struct, frozen=True):
-    alert: AlertView
-
-
-class AlertList(msgspec.Struct, frozen=True):
-    data: list[AlertView]
-
-
-class AlertDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
+AlertAnswer = answer_of("AlertAnswer", alert=AlertView)
+AlertList = answer_of("AlertList", data=list[AlertView])
+AlertDeleted = answer_of("AlertDeleted", deleted=bool)
 
 
 class AlertTested(msgspec.Struct, frozen=True):
@@ -150,9 +140,7 @@ class FiringView(msgspec.Struct, frozen=True):
     resolved_value: float | None
 
 
-class FiringPage(msgspec.Struct, frozen=True):
-    data: list[FiringView]
-    page_info: PageInfo
+FiringPage = page_of("FiringPage", FiringView)
 
 
 class FiringFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,26 +161,24 @@ def view(alert: Alert) -> AlertView:
     )
 
 
-def firing_view(firing: Firing) -> FiringView:
-    return view_of(FiringView, firing)
+def _answer(alert: Alert) -> Reply:
+    return Reply(200, AlertAnswer(view(alert)))
 
 
 def members(body: CreateAlert | UpdateAlert) -> dict[str, Any]:
     """Return the members of the record that the body sets."""
-    given = msgspec.structs.asdict(body)
-    changes = {
-        name: value for name, value in given.items() if value is not None and value is not msgspec.UNSET
+    removes_webhook = isinstance(body, UpdateAlert) and body.webhook_id is None
+    return {
+        name: value
+        for name, value in set_members(body).items()
+        if name not in ("enabled", "kind")
+        and (value is not None or (name == "webhook_id" and removes_webhook))
     }
-    if isinstance(body, UpdateAlert) and body.webhook_id is None:
-        changes["webhook_id"] = None
-    changes.pop("enabled", None)
-    changes.pop("kind", None)
-    return changes
 
 
 @routes.route(
     "POST",
-    "/projects/{project}/alerts",
+    _ALERTS,
     body=CreateAlert,
     answer=AlertAnswer,
     status=201,
@@ -201,112 +187,71 @@ def members(body: CreateAlert | UpdateAlert) -> dict[str, Any]:
 )
 async def create(call: Call[CreateAlert, Nothing]) -> Reply:
     """Create an alert rule. It is evaluated every 15 seconds."""
-    body, ref = call.body, call.path["project"]
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app, call.principal, ref, body.kind, members(body), idempotency
-        ),
+        lambda record: commands.create(*scoped(call), body.kind, members(body), record),
         lambda alert: Reply(201, AlertAnswer(view(alert))),
     )
 
 
-@routes.route("GET", "/projects/{project}/alerts", answer=AlertList, errors=LOOKUP)
+@routes.route("GET", _ALERTS, answer=AlertList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's alert rules with their state: those that fire first, then oldest first."""
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     return Reply(200, AlertList([view(alert) for alert in found]))
 
 
-@routes.route("GET", "/projects/{project}/alerts/{alert_id}", answer=AlertView, errors=LOOKUP)
+@routes.route("GET", _ALERT, answer=AlertView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an alert rule with its state."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["alert_id"])
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
-@routes.route(
-    "PATCH", "/projects/{project}/alerts/{alert_id}", body=UpdateAlert, answer=AlertAnswer, errors=CHANGE
-)
+@routes.route("PATCH", _ALERT, body=UpdateAlert, answer=AlertAnswer, errors=CHANGE)
 async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
     """Change an alert rule, enable or disable it."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["alert_id"],
-            members(body),
-            enabled=body.enabled,
-            idempotency=idempotency,
-        ),
-        lambda alert: Reply(200, AlertAnswer(view(alert))),
+        lambda record: commands.change(*named(call), members(body), enabled=body.enabled, idempotency=record),
+        _answer,
     )
 
 
-@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}", answer=AlertDeleted, errors=CHANGE)
+@routes.route("DELETE", _ALERT, answer=AlertDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete an alert rule with its history."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["alert_id"])
+    await commands.delete(*named(call))
     return Reply(200, AlertDeleted(deleted=True))
 
 
-@routes.route(
-    "POST", "/projects/{project}/alerts/{alert_id}/mute", body=MuteAlert, answer=AlertAnswer, errors=CHANGE
-)
+@routes.route("POST", _ALERT + "/mute", body=MuteAlert, answer=AlertAnswer, errors=CHANGE)
 async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
     """Send no messages of an alert rule, until a time or until it is unmuted."""
-    path, until = call.path, moment_ms("until", call.body.until)
-    return await call.idempotent(
-        lambda idempotency: commands.mute(
-            call.app, call.principal, path["project"], path["alert_id"], until, idempotency
-        ),
-        lambda alert: Reply(200, AlertAnswer(view(alert))),
-    )
+    until = moment_ms("until", call.body.until)
+    return await call.idempotent(lambda record: commands.mute(*named(call), until, record), _answer)
 
 
-@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}/mute", answer=AlertAnswer, errors=CHANGE)
+@routes.route("DELETE", _ALERT + "/mute", answer=AlertAnswer, errors=CHANGE)
 async def unmute(call: Call[Nothing, Nothing]) -> Reply:
     """Send messages of an alert rule again."""
-    found = await commands.unmute(call.app, call.principal, call.path["project"], call.path["alert_id"])
-    return Reply(200, AlertAnswer(view(found)))
+    return _answer(await commands.unmute(*named(call)))
 
 
 @routes.route(
-    "POST",
-    "/projects/{project}/alerts/{alert_id}/test",
-    answer=AlertTested,
-    status=202,
-    errors=(*CHANGE, "ALERT_HAS_NO_WEBHOOK"),
+    "POST", _ALERT + "/test", answer=AlertTested, status=202, errors=(*CHANGE, "ALERT_HAS_NO_WEBHOOK")
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send an `alert.test` message to the receivers of an alert rule, also if it is muted."""
-    path = call.path
     return await call.idempotent(
-        lambda idempotency: commands.send_test(
-            call.app, call.principal, path["project"], path["alert_id"], idempotency
-        ),
+        lambda record: commands.send_test(*named(call), record),
         lambda sent: Reply(202, AlertTested([delivery_view(delivery) for delivery in sent])),
     )
 
 
-@routes.route(
-    "GET",
-    "/projects/{project}/alerts/{alert_id}/history",
-    query=FiringFilter,
-    answer=FiringPage,
-    errors=LOOKUP,
-)
+@routes.route("GET", _ALERT + "/history", query=FiringFilter, answer=FiringPage, errors=LOOKUP)
 async def history(call: Call[Nothing, FiringFilter]) -> Reply:
     """List when an alert rule fired and resolved, newest first: at most 1,000 entries."""
-    query, path = call.query, call.path
-    found = await commands.history(
-        call.app,
-        call.principal,
-        path["project"],
-        path["alert_id"],
-        query.limit + 1,
-        position_by_seq(query.cursor),
-    )
-    shown = fitted(ListPage.of(found, query.limit), firing_view)
+    query = call.query
+    found = await commands.history(*named(call), query.limit + 1, position_by_seq(query.cursor))
+    shown = fitted(ListPage.of(found, query.limit), lambda firing: view_of(FiringView, firing))
     return Reply(200, paged(shown, query.cursor, lambda last: last.seq))

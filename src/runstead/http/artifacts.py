@@ -14,9 +14,11 @@ from runstead.commands import artifacts as commands
 from runstead.commands.artifacts import NewArtifact, Reading
 from runstead.core.errors import Error
 from runstead.core.runs.artifact import ANY_TYPE, Stored, is_media_type
+from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import SHA256, Count, Positive
-from runstead.http.runs import MISSING, WRITE, InProject, fence, run_ref
+from runstead.http.framework.views import view_of
+from runstead.http.runs import MISSING, WRITE, InProject, fence
 
 routes = Routes("Artifacts")
 
@@ -50,10 +52,6 @@ class ArtifactAnswer(msgspec.Struct, frozen=True):
     artifact: StoredArtifact
 
 
-def _view(artifact: Stored) -> StoredArtifact:
-    return StoredArtifact(artifact.name, artifact.media_type, artifact.size, artifact.sha256, artifact.uri)
-
-
 @routes.route(
     "PUT",
     "/runs/{run_id}/artifacts/{name}",
@@ -85,8 +83,8 @@ async def store(call: Call[Nothing, StoreArtifact]) -> Reply:
         length=int(length) if length is not None and length.isdigit() else None,
     )
     proof = fence(call, call.query.attempt)
-    written, found = await commands.put(call.app, call.principal, run_ref(call), new, proof, call.chunks())
-    return Reply(200, ArtifactAnswer(not written.transition.duplicate, _view(found)))
+    written, found = await commands.put(*on_run(call), new, proof, call.chunks())
+    return Reply(200, ArtifactAnswer(not written.transition.duplicate, view_of(StoredArtifact, found)))
 
 
 def _safe(name: str) -> str:
@@ -145,7 +143,7 @@ def _range(header: str | None, size: int) -> tuple[int, int] | None:
 )
 async def read(call: Call[Nothing, InProject]) -> Response:
     """Read an artifact's bytes, or one `Range` of them. The `ETag` is the sha256 of all bytes."""
-    reading = await commands.get(call.app, call.principal, run_ref(call), call.path["name"])
+    reading = await commands.get(*on_run(call), call.path["name"])
     return await answer(reading, call.header)
 
 

@@ -8,17 +8,13 @@ from msgspec import Meta
 from runstead.commands import audit as commands
 from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
+from runstead.http.answers import page_of
+from runstead.http.arguments import from_body, scoped
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
-from runstead.http.framework.values import (
-    AUDIT_CURSOR,
-    JsonObject,
-    Moment,
-    Name,
-    PageInfo,
-    PageLimit,
-    moment_ms,
-)
+from runstead.http.framework.problems import LOOKUP
+from runstead.http.framework.values import JsonObject, Moment, Name, PageLimit
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import AuditQuery, ListPage
 
@@ -28,7 +24,7 @@ routes = Routes("Administration")
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters and page of the audit log. An entry matches all filters."""
 
-    cursor: Annotated[str, Meta(pattern=AUDIT_CURSOR)] | None = None
+    cursor: Annotated[str, Meta(pattern=values.AUDIT_CURSOR)] | None = None
     limit: PageLimit = limits.page_rows_default
     actor: Annotated[Name, Meta(description="The id of the actor.")] | None = None
     action: Action | None = None
@@ -75,9 +71,7 @@ class AuditView(msgspec.Struct, frozen=True):
     change: AuditChange | None
 
 
-class AuditPage(msgspec.Struct, frozen=True):
-    data: list[AuditView]
-    page_info: PageInfo
+AuditPage = page_of("AuditPage", AuditView)
 
 
 _change = msgspec.json.Decoder(dict[str, dict[str, Any]])
@@ -105,15 +99,15 @@ def audit_query(query: AuditFilter, project_id: str = "") -> AuditQuery:
     if query.cursor is not None:
         at, seq = map(int, query.cursor.split("-"))
         before = (at, seq)
-    return AuditQuery(
+    return from_body(
+        AuditQuery,
+        query,
         project_id=project_id,
         limit=query.limit + 1,
-        actor=query.actor,
-        action=query.action,
         object_kind=kind or None,
         object_id=object_id or None,
-        created_after=moment_ms("after", query.after),
-        created_before=moment_ms("before", query.before),
+        created_after=values.moment_ms("after", query.after),
+        created_before=values.moment_ms("before", query.before),
         before=before,
     )
 
@@ -127,9 +121,9 @@ def _cursor(entry: AuditEntry) -> str:
     return f"{entry.at}-{entry.seq}"
 
 
-@routes.route("GET", "/projects/{project}/audit", query=AuditFilter, answer=AuditPage, errors=("NOT_FOUND",))
+@routes.route("GET", "/projects/{project}/audit", query=AuditFilter, answer=AuditPage, errors=LOOKUP)
 async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
     """List the entries of a project's audit log, newest first."""
     query = call.query
-    found = await commands.page(call.app, call.principal, call.path["project"], audit_query(query))
+    found = await commands.page(*scoped(call), audit_query(query))
     return Reply(200, paged(fitted(ListPage.of(found, query.limit), view), query.cursor, _cursor))

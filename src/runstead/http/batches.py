@@ -11,28 +11,26 @@ from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
 from runstead.core.errors import Error, invalid_at
+from runstead.http.answers import page_of
+from runstead.http.arguments import named, scoped
+from runstead.http.bounds import text
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.sse import EventStream
-from runstead.http.framework.values import (
-    WORK_TARGET,
-    JsonObject as Object,
-    Name,
-    PageInfo,
-    RunId,
-    Text,
-    Uuid,
-    bounded,
-)
+from runstead.http.framework.values import JsonObject as Object, Name, RunId, Text, Uuid
 from runstead.http.framework.views import JsonObject, Timestamp, view_of
 from runstead.http.runs import CancelRun
 from runstead.ports.store import Made
 
 routes = Routes("Batches")
+
+_BATCHES = "/projects/{project}/batches"
+_BATCH = _BATCHES + "/{batch_id}"
 
 
 class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,12 +54,7 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _Target = Annotated[
-    str,
-    Meta(
-        max_length=limits.target_chars_max,
-        pattern=WORK_TARGET,
-        description="`task:<id>` or `workflow:<id>`.",
-    ),
+    str, text(limits.target_chars_max, "`task:<id>` or `workflow:<id>`.", pattern=values.WORK_TARGET)
 ]
 
 
@@ -141,21 +134,8 @@ def _run(run: BatchRun) -> NewRun:
     if run.owner is not None and run.owner.kind != "project":
         message = "The owner of a run is the project of its batch: leave owner out"
         raise invalid_at("$.owner.kind", "must be project", message)
-    body = CreateRun(
-        kind=run.kind,
-        owner=OwnerBody("project", run.owner.id if run.owner is not None else ""),
-        request=run.request,
-        public_id=run.public_id,
-        parent_run_id=run.parent_run_id,
-        trigger=run.trigger,
-        conversation_id=run.conversation_id,
-        title=run.title,
-        labels=run.labels,
-        concurrency_key=run.concurrency_key,
-        unique=run.unique,
-        debounce=run.debounce,
-    )
-    new = new_run(body)
+    owner = OwnerBody("project", run.owner.id if run.owner is not None else "")
+    new = new_run(CreateRun(**msgspec.structs.asdict(run) | {"owner": owner}))
     if new.batch_id is not None:
         message = "A run of a batch belongs to that batch: leave batch_id out"
         raise invalid_at("$.request.batch_id", "not allowed", message)
@@ -184,7 +164,7 @@ async def _new(body: CreateBatch) -> commands.NewBatch:
             name: msgspec.Raw(msgspec.json.encode(v)) for name, v in (body.on_complete.config or {}).items()
         }
         follow_up = commands.FollowUp(body.on_complete.target, config)
-        bounded("on_complete.config", msgspec.json.encode(config), limits.batch_config_bytes_max)
+        values.bounded("on_complete.config", msgspec.json.encode(config), limits.batch_config_bytes_max)
     return commands.NewBatch(runs=runs, name=body.name, on_complete=follow_up)
 
 
@@ -206,7 +186,7 @@ _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
 
 @routes.route(
     "POST",
-    "/projects/{project}/batches",
+    _BATCHES,
     body=CreateBatch,
     answer=CreatedBatch,
     status=202,
@@ -217,10 +197,8 @@ _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs together: all of them, or none."""
     async with commands.turn(call.app):
-        new, ref = await _new(call.body), call.path["project"]
-        return await call.idempotent(
-            lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
-        )
+        new = await _new(call.body)
+        return await call.idempotent(lambda record: commands.create(*scoped(call), new, record), _created)
 
 
 def _created(created: Made) -> Reply:
@@ -229,24 +207,21 @@ def _created(created: Made) -> Reply:
     return Reply(202, CreatedBatch(True, view(created.batch), ids, existing))
 
 
-class BatchPage(msgspec.Struct, frozen=True):
-    data: list[BatchView]
-    page_info: PageInfo
+BatchPage = page_of("BatchPage", BatchView)
 
 
-@routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=LOOKUP)
+@routes.route("GET", _BATCHES, query=NumberedPage, answer=BatchPage, errors=LOOKUP)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a project's batches, newest first."""
     query = call.query
-    found = await commands.page(call.app, call.principal, call.path["project"], query.limit, query.cursor)
+    found = await commands.page(*scoped(call), query.limit, query.cursor)
     return numbered(query, fitted(found, view))
 
 
-@routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=LOOKUP)
+@routes.route("GET", _BATCH, answer=BatchView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a batch with the number of its runs in each status."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
 class CancelledBatch(msgspec.Struct, frozen=True):
@@ -256,26 +231,15 @@ class CancelledBatch(msgspec.Struct, frozen=True):
     batch: BatchView
 
 
-@routes.route(
-    "POST",
-    "/projects/{project}/batches/{batch_id}/cancel",
-    body=CancelRun,
-    answer=CancelledBatch,
-    errors=CHANGE,
-)
+@routes.route("POST", _BATCH + "/cancel", body=CancelRun, answer=CancelledBatch, errors=CHANGE)
 async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
     """Cancel a batch: its active runs and their descendants are cancelled."""
-    path, reason = call.path, call.body.reason
+    reason = call.body.reason
 
     def answer(changed: Changed) -> Reply:
         return Reply(200, CancelledBatch(changed.accepted, view(changed.batch)))
 
-    return await call.idempotent(
-        lambda idempotency: commands.cancel(
-            call.app, call.principal, path["project"], path["batch_id"], reason, idempotency
-        ),
-        answer,
-    )
+    return await call.idempotent(lambda record: commands.cancel(*named(call), reason, record), answer)
 
 
 class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,7 +254,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 @routes.route(
     "POST",
-    "/projects/{project}/batches/{batch_id}/retry",
+    _BATCH + "/retry",
     body=RetryBatch,
     answer=CreatedBatch,
     status=202,
@@ -300,16 +264,10 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Retry the failed runs of a complete batch as a new batch: all of them, or none."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.retry(
-            call.app,
-            call.principal,
-            path["project"],
-            path["batch_id"],
-            cancelled=body.cancelled,
-            name=body.name,
-            idempotency=idempotency,
+        lambda record: commands.retry(
+            *named(call), cancelled=body.cancelled, name=body.name, idempotency=record
         ),
         _created,
     )
@@ -353,14 +311,14 @@ async def _frames(
 
 @routes.route(
     "GET",
-    "/projects/{project}/batches/{batch_id}/stream",
+    _BATCH + "/stream",
     answer=None,
     media_type="text/event-stream",
     errors=(*LOOKUP, "STREAM_LIMIT_REACHED"),
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Stream a batch: `progress` now and after changes of its counters, then `completed`."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
+    found = await commands.get(*named(call))
     seen = (call.header(b"last-event-id") or "").strip() or None
     frames = _frames(call.app.followers.follow_batch(found), seen)
     slot = call.app.open_streams.slot(call.principal, found.project_id)

@@ -3,24 +3,23 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands.budgets import RunBudget
 from runstead.core import limits
 from runstead.core.budgets.budget import OnReached, parse_micros
+from runstead.http.bounds import between, text
 from runstead.http.framework.values import COST
 
 Cost = Annotated[
     str,
-    Meta(
-        max_length=20,
+    text(
+        20,
+        "An amount in the currency of the project's prices, as text with at most 6 places: 2.50.",
         pattern=COST,
-        description="An amount in the currency of the project's prices, as text with at most 6 places: 2.50.",
     ),
 ]
 AlertAt = Annotated[
-    int,
-    Meta(ge=1, le=100, description="The percentage of the limit at which webhooks receive `budget.alert`."),
+    int, between(1, 100, "The percentage of the limit at which webhooks receive `budget.alert`.")
 ]
 
 
@@ -28,7 +27,7 @@ class BudgetLimit(msgspec.Struct, frozen=True, kw_only=True):
     """How much may be spent: `cost`, `tokens` (input and output) or both. The first one that is reached counts."""
 
     cost: Cost | None = None
-    tokens: Annotated[int, Meta(ge=1, le=limits.budget_tokens_max)] | None = None
+    tokens: Annotated[int, between(1, limits.budget_tokens_max)] | None = None
 
 
 class BudgetOfRun(msgspec.Struct, frozen=True, kw_only=True):

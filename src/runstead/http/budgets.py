@@ -3,34 +3,30 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import budgets as commands
 from runstead.commands.app import App
 from runstead.core import limits
-from runstead.core.budgets.budget import (
-    OnReached,
-    Period,
-    ScopeKind,
-    StoredScope,
-    bounds_of,
-    ends_at,
-    format_micros,
-    reached,
-    share,
-)
+from runstead.core.budgets import budget as rules
+from runstead.core.budgets.budget import OnReached, Period, ScopeKind, StoredScope
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
+from runstead.http.answers import answer_of
+from runstead.http.arguments import named, on_run, scoped
+from runstead.http.bounds import line
 from runstead.http.budget_bodies import AlertAt, BudgetLimit, limit_members
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import NO_CONTROLS, Name
+from runstead.http.framework.values import Name
 from runstead.http.framework.views import Timestamp, view_of
-from runstead.http.runs import MISSING, InProject, run_ref
+from runstead.http.runs import MISSING, InProject
 from runstead.ports.store import BudgetState
 
 routes = Routes("Budgets")
+
+_BUDGETS = "/projects/{project}/budgets"
+_BUDGET = _BUDGETS + "/{budget_id}"
 
 
 class BudgetScope(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,17 +37,7 @@ class BudgetScope(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kind: ScopeKind
-    value: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=limits.label_key_chars_max + 1 + limits.label_value_chars_max,
-                pattern=NO_CONTROLS,
-            ),
-        ]
-        | None
-    ) = None
+    value: Annotated[str, line(limits.label_key_chars_max + 1 + limits.label_value_chars_max)] | None = None
 
 
 class CreateBudget(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,20 +108,13 @@ class BudgetView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class BudgetAnswer(msgspec.Struct, frozen=True):
-    budget: BudgetView
-
-
-class BudgetList(msgspec.Struct, frozen=True):
-    data: list[BudgetView]
-
-
-class BudgetDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
+BudgetAnswer = answer_of("BudgetAnswer", budget=BudgetView)
+BudgetList = answer_of("BudgetList", data=list[BudgetView])
+BudgetDeleted = answer_of("BudgetDeleted", deleted=bool)
 
 
 def _amounts(tokens: int | None, micros: int | None) -> Amounts:
-    return Amounts(None if micros is None else format_micros(micros), tokens)
+    return Amounts(None if micros is None else rules.format_micros(micros), tokens)
 
 
 def view(state: BudgetState) -> BudgetView:
@@ -145,11 +124,11 @@ def view(state: BudgetState) -> BudgetView:
     if budget.period != "run_family" or spent.family_seq:
         current = SpendingView(
             starts_at=iso(spent.starts_at) if spent.starts_at else None,
-            ends_at=iso_or_none(ends_at(budget.period, spent.starts_at)),
+            ends_at=iso_or_none(rules.ends_at(budget.period, spent.starts_at)),
             spent=_amounts(spent.tokens, spent.cost_micros),
-            limit=_amounts(*bounds_of(budget, spent)),
-            percent=share(budget, spent),
-            reached=reached(budget, spent),
+            limit=_amounts(*rules.bounds_of(budget, spent)),
+            percent=rules.share(budget, spent),
+            reached=rules.reached(budget, spent),
             alerted_at=iso_or_none(spent.alerted_at),
             reached_at=iso_or_none(spent.reached_at),
         )
@@ -164,10 +143,8 @@ def view(state: BudgetState) -> BudgetView:
 
 def members(body: CreateBudget | UpdateBudget) -> dict[str, Any]:
     """Return the members of the record that the body sets."""
-    given: dict[str, Any] = {"name": body.name, "alert_at_percent": body.alert_at_percent}
-    if isinstance(body, UpdateBudget):
-        given["on_reached"] = body.on_reached
-    found = {name: value for name, value in given.items() if value is not None}
+    plain = ("name", "alert_at_percent", *(("on_reached",) if isinstance(body, UpdateBudget) else ()))
+    found = {name: value for name in plain if (value := getattr(body, name)) is not None}
     return found if body.limit is None else found | limit_members(body.limit)
 
 
@@ -191,7 +168,7 @@ async def create_of(
 
 @routes.route(
     "POST",
-    "/projects/{project}/budgets",
+    _BUDGETS,
     body=CreateBudget,
     answer=BudgetAnswer,
     status=201,
@@ -201,48 +178,43 @@ async def create_of(
 async def create(call: Call[CreateBudget, Nothing]) -> Reply:
     """Create a budget. It begins at zero, and counts usage that is stored from then on."""
     return await call.idempotent(
-        lambda idempotency: create_of(call.app, call.principal, call.path["project"], call.body, idempotency),
+        lambda record: create_of(*scoped(call), call.body, record),
         lambda made: Reply(201, BudgetAnswer(view(made))),
     )
 
 
-@routes.route("GET", "/projects/{project}/budgets", answer=BudgetList, errors=LOOKUP)
+@routes.route("GET", _BUDGETS, answer=BudgetList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's budgets with what was spent of them, oldest first. Budgets of runs are not listed."""
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     return Reply(200, BudgetList([view(state) for state in found]))
 
 
-@routes.route("GET", "/projects/{project}/budgets/{budget_id}", answer=BudgetView, errors=LOOKUP)
+@routes.route("GET", _BUDGET, answer=BudgetView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a budget with what was spent of it."""
-    path = call.path
-    return Reply(200, view(await commands.get(call.app, call.principal, path["project"], path["budget_id"])))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
-@routes.route(
-    "PATCH", "/projects/{project}/budgets/{budget_id}", body=UpdateBudget, answer=BudgetAnswer, errors=CHANGE
-)
+@routes.route("PATCH", _BUDGET, body=UpdateBudget, answer=BudgetAnswer, errors=CHANGE)
 async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
     """Change a budget. Runs that wait for it continue if its limit is not reached any more."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app, call.principal, path["project"], path["budget_id"], members(body), idempotency
-        ),
+        lambda record: commands.change(*named(call), members(body), record),
         lambda state: Reply(200, BudgetAnswer(view(state))),
     )
 
 
-@routes.route("DELETE", "/projects/{project}/budgets/{budget_id}", answer=BudgetDeleted, errors=CHANGE)
+@routes.route("DELETE", _BUDGET, answer=BudgetDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a budget. Runs that wait for it continue."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["budget_id"])
+    await commands.delete(*named(call))
     return Reply(200, BudgetDeleted(deleted=True))
 
 
 @routes.route("GET", "/runs/{run_id}/budgets", query=InProject, answer=BudgetList, errors=MISSING)
 async def of_run(call: Call[Nothing, InProject]) -> Reply:
     """List the budgets that count a run, with what was spent of them."""
-    found = await commands.of_run(call.app, call.principal, run_ref(call))
+    found = await commands.of_run(*on_run(call))
     return Reply(200, BudgetList([view(state) for state in found]))

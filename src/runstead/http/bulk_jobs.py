@@ -8,14 +8,19 @@ from msgspec import Meta
 from runstead.commands import bulk_jobs as commands
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
 from runstead.core.runs.run import Kind, RunStatus
+from runstead.http.answers import answer_of
+from runstead.http.arguments import from_body, named, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Text
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.retries import FromStep
 from runstead.http.run_pages import LabelFilters, RunFilters, run_query
 
 routes = Routes("Bulk jobs")
+
+_JOBS = "/projects/{project}/bulk"
+_JOB = _JOBS + "/{job_id}"
 
 _SOME = Meta(min_length=1, max_length=100)
 
@@ -72,8 +77,7 @@ class BulkJobView(msgspec.Struct, frozen=True):
     ended_at: Timestamp | None
 
 
-class BulkAnswer(msgspec.Struct, frozen=True):
-    job: BulkJobView
+BulkAnswer = answer_of("BulkAnswer", job=BulkJobView)
 
 
 def _answer(status: int, job: BulkJob) -> Reply:
@@ -83,7 +87,7 @@ def _answer(status: int, job: BulkJob) -> Reply:
 
 @routes.route(
     "POST",
-    "/projects/{project}/bulk",
+    _JOBS,
     body=CreateBulkJob,
     answer=BulkAnswer,
     status=202,
@@ -95,27 +99,22 @@ async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
     """Cancel, retry or delete exactly the runs that match a filter now. The server does it in the background."""
     body = call.body
     given = {name: value for name, value in msgspec.structs.asdict(body.filter).items() if value}
-    new = commands.NewBulkJob(
-        action=body.action,
-        filter=run_query(body.filter, "$.filter"),
-        shown_filter=msgspec.json.encode(given),
-        from_step=body.from_step,
-    )
+    shown = msgspec.json.encode(given)
+    new = from_body(commands.NewBulkJob, body, filter=run_query(body.filter, "$.filter"), shown_filter=shown)
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, call.path["project"], new, idempotency),
-        lambda job: _answer(202, job),
+        lambda record: commands.create(*scoped(call), new, record), lambda job: _answer(202, job)
     )
 
 
-@routes.route("GET", "/projects/{project}/bulk/{job_id}", answer=BulkAnswer, errors=("NOT_FOUND",))
+@routes.route("GET", _JOB, answer=BulkAnswer, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a bulk job with its progress."""
-    job = await commands.get(call.app, call.principal, call.path["project"], call.path["job_id"])
+    job = await commands.get(*named(call))
     return _answer(200, job)
 
 
-@routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=CHANGE)
+@routes.route("POST", _JOB + "/cancel", answer=BulkAnswer, errors=CHANGE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Stop a bulk job. Runs that it has handled stay as they are now; a job that has ended does not change."""
-    job = await commands.cancel(call.app, call.principal, call.path["project"], call.path["job_id"])
+    job = await commands.cancel(*named(call))
     return _answer(200, job)

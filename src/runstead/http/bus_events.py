@@ -6,6 +6,7 @@ import msgspec
 
 from runstead.commands import bus_events as commands
 from runstead.core.runs.signal import SignalName
+from runstead.http.arguments import from_body, scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import IdempotencyKey, Moment, moment_ms
 
@@ -49,12 +50,12 @@ class PublishedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 async def publish(call: Call[PublishEvent, Nothing]) -> Reply:
     """Publish an event: it resumes the runs that wait for it, and starts runs by triggers."""
     body = call.body
-    new = commands.NewEvent(
-        name=body.name,
+    new = from_body(
+        commands.NewEvent,
+        body,
         data=msgspec.json.encode(body.data),
-        id=body.id,
         key=call.idempotency_key(),
         occurred_at=moment_ms("occurred_at", body.occurred_at),
     )
-    published = await commands.publish(call.app, call.principal, call.path["project"], new)
+    published = await commands.publish(*scoped(call), new)
     return Reply(202, PublishedEvent(*published))

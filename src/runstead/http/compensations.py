@@ -3,26 +3,20 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import compensations as commands
 from runstead.core import limits
 from runstead.core.runs.compensation import Compensation, compensation_run_id
 from runstead.core.runs.run import Run
+from runstead.http.answers import answer_of
+from runstead.http.arguments import on_run
+from runstead.http.bounds import text
 from runstead.http.create_bodies import JsonValue
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import (
-    WORK_TARGET,
-    IdempotencyKey,
-    JsonObject,
-    Positive,
-    Text,
-    bounded,
-    json_object,
-    json_value,
-)
+from runstead.http.framework.values import IdempotencyKey, JsonObject, Positive, Text
 from runstead.http.framework.views import Timestamp, view_of
-from runstead.http.runs import MISSING, WRITE, InProject, fence, run_ref
+from runstead.http.runs import MISSING, WRITE, InProject, fence
 from runstead.ports.store import Written
 
 routes = Routes("Runs")
@@ -34,7 +28,7 @@ class RegisterCompensation(msgspec.Struct, frozen=True, kw_only=True):
     A repeat with the same `idempotency_key` registers nothing, and its config and input are dropped.
     """
 
-    target: Annotated[str, Meta(max_length=limits.target_chars_max, pattern=WORK_TARGET)]
+    target: Annotated[str, text(limits.target_chars_max, pattern=values.WORK_TARGET)]
     config: JsonObject | None = None
     input: JsonValue = msgspec.UNSET
     title: Text | None = None
@@ -52,9 +46,8 @@ class CompensationView(msgspec.Struct, frozen=True):
     run_id: str | None
 
 
-class CompensationAnswer(msgspec.Struct, frozen=True):
-    compensation: CompensationView
-    duplicate: bool
+CompensationAnswer = answer_of("CompensationAnswer", compensation=CompensationView, duplicate=bool)
+CompensationList = answer_of("CompensationList", data=list[CompensationView])
 
 
 @routes.route(
@@ -72,8 +65,8 @@ async def register(call: Call[RegisterCompensation, InProject]) -> Reply:
     new = commands.NewCompensation(
         target=body.target,
         title=body.title,
-        config=bounded("config", json_object(body.config), limits.run_config_bytes_max),
-        input=bounded("input", json_value(body.input), limits.run_input_bytes_max),
+        config=values.bounded("config", values.json_object(body.config), limits.run_config_bytes_max),
+        input=values.bounded("input", values.json_value(body.input), limits.run_input_bytes_max),
         key=body.idempotency_key,
     )
     proof = fence(call, body.attempt)
@@ -84,22 +77,13 @@ async def register(call: Call[RegisterCompensation, InProject]) -> Reply:
         view = _view(written.run, compensation)
         return Reply(201, CompensationAnswer(view, written.transition.duplicate))
 
-    return await call.idempotent(
-        lambda idempotency: commands.register(
-            call.app, call.principal, run_ref(call), new, proof, idempotency
-        ),
-        answer,
-    )
-
-
-class CompensationList(msgspec.Struct, frozen=True):
-    data: list[CompensationView]
+    return await call.idempotent(lambda record: commands.register(*on_run(call), new, proof, record), answer)
 
 
 @routes.route("GET", "/runs/{run_id}/compensations", query=InProject, answer=CompensationList, errors=MISSING)
 async def compensations(call: Call[Nothing, InProject]) -> Reply:
     """List the compensations of a run in the order of their registration, at most 100."""
-    run, found = await commands.of_run(call.app, call.principal, run_ref(call))
+    run, found = await commands.of_run(*on_run(call))
     return Reply(200, CompensationList([_view(run, each) for each in found]))
 
 

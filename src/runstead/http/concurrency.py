@@ -10,15 +10,21 @@ from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.core.queue.rate import Rate, Unit
+from runstead.http.answers import answer_of
+from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import between
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Target
+from runstead.http.framework.views import view_of
 
 routes = Routes("Concurrency")
 
+_LIMITS = "/projects/{project}/concurrency-limits"
 
-Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
+
+Most = Annotated[int, between(0, limits.running_max)]
 
 
 class RateBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +33,8 @@ class RateBody(msgspec.Struct, frozen=True, kw_only=True):
     used. A rate of runs has a limit of 1,000,000 at most.
     """
 
-    limit: Annotated[int, Meta(ge=1, le=limits.rate_tokens_max)]
-    period_seconds: Annotated[int, Meta(ge=1, le=limits.rate_period_s_max)]
+    limit: Annotated[int, between(1, limits.rate_tokens_max)]
+    period_seconds: Annotated[int, between(1, limits.rate_period_s_max)]
     per_key: bool = False
     unit: Unit = "runs"
 
@@ -66,18 +72,14 @@ class ConcurrencyLimitView(msgspec.Struct, frozen=True):
     rate_left: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class ConcurrencyLimits(msgspec.Struct, frozen=True):
-    limits: list[ConcurrencyLimitView]
+ConcurrencyLimits = answer_of("ConcurrencyLimits", limits=list[ConcurrencyLimitView])
 
 
 def limit_of(body: Limit, path: str = "$") -> ConcurrencyLimit:
     """The limit of a body, which is at `path`. Raises INVALID_REQUEST."""
     per_key = None if body.max_running_per_key is msgspec.UNSET else body.max_running_per_key
-    return ConcurrencyLimit(
-        body.target,
-        max_running=body.max_running,
-        max_running_per_key=per_key,
-        rate=_rate_of(body.rate or None, path),
+    return from_body(
+        ConcurrencyLimit, body, max_running_per_key=per_key, rate=_rate_of(body.rate or None, path)
     )
 
 
@@ -109,9 +111,9 @@ def _view(found: list[Occupancy]) -> Reply:
 def _limit_view(occupancy: Occupancy) -> ConcurrencyLimitView:
     limit = occupancy.limit
     of_key = msgspec.UNSET if limit.max_running_per_key is None else limit.max_running_per_key
-    return ConcurrencyLimitView(
-        target=limit.target,
-        max_running=limit.max_running,
+    return view_of(
+        ConcurrencyLimitView,
+        limit,
         running=occupancy.running,
         max_running_per_key=of_key,
         rate=limit.rate or msgspec.UNSET,
@@ -119,25 +121,17 @@ def _limit_view(occupancy: Occupancy) -> ConcurrencyLimitView:
     )
 
 
-@routes.route(
-    "GET", "/projects/{project}/concurrency-limits", answer=ConcurrencyLimits, errors=("NOT_FOUND",)
-)
+@routes.route("GET", _LIMITS, answer=ConcurrencyLimits, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get the project's concurrency limits and the number of running runs."""
-    return _view(await commands.get(call.app, call.principal, call.path["project"]))
+    return _view(await commands.get(*scoped(call)))
 
 
-@routes.route(
-    "PUT",
-    "/projects/{project}/concurrency-limits",
-    body=PutConcurrencyLimits,
-    answer=ConcurrencyLimits,
-    errors=CHANGE,
-)
+@routes.route("PUT", _LIMITS, body=PutConcurrencyLimits, answer=ConcurrencyLimits, errors=CHANGE)
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
     wanted = [limit_of(limit, f"$.limits[{index}]") for index, limit in enumerate(call.body.limits)]
-    return _view(await commands.put(call.app, call.principal, call.path["project"], wanted))
+    return _view(await commands.put(*scoped(call), wanted))
 
 
 class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,19 +143,10 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @routes.route(
-    "PUT",
-    "/projects/{project}/limits/{target}",
-    body=PutLimit,
-    answer=ConcurrencyLimits,
-    errors=CHANGE,
+    "PUT", "/projects/{project}/limits/{target}", body=PutLimit, answer=ConcurrencyLimits, errors=CHANGE
 )
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""
-    body, target = call.body, _target_of(call.path["target"])
-    limit = ConcurrencyLimit(
-        target,
-        max_running=body.max_running,
-        max_running_per_key=body.max_running_per_key,
-        rate=_rate_of(body.rate, "$"),
-    )
-    return _view(await commands.put_one(call.app, call.principal, call.path["project"], limit))
+    target, rate = _target_of(call.path["target"]), _rate_of(call.body.rate, "$")
+    limit = from_body(ConcurrencyLimit, call.body, target=target, rate=rate)
+    return _view(await commands.put_one(*scoped(call), limit))

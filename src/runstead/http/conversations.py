@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import conversations as commands, runs
 from runstead.core import limits
@@ -15,28 +14,27 @@ from runstead.core.conversations.conversation import (
 )
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import OMITTABLE
+from runstead.http.answers import page_of
+from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import text
 from runstead.http.events import conversation_run_ref
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted, paged
-from runstead.http.framework.values import (
-    NO_NUL,
-    Count,
-    JsonObject,
-    Name,
-    PageInfo,
-    PageLimit,
-    bounded,
-    json_object,
-)
+from runstead.http.framework.problems import CHANGE, LOOKUP
+from runstead.http.framework.values import Count, JsonObject, Name, PageLimit
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.http.run_view import ProjectionView, projection
 from runstead.ports.store import ConversationQuery, SeqPage
 
 routes = Routes("Conversations")
 
+_CONVERSATION = "/conversations/{conversation_id}"
+_RUN = _CONVERSATION + "/runs/{run_id}"
+
 
 ShownStatus = Literal["active", "archived"]
-_Title = Annotated[str, Meta(max_length=limits.conversation_title_chars_max, pattern=NO_NUL)]
+_Title = Annotated[str, text(limits.conversation_title_chars_max)]
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +70,10 @@ class ConversationView(msgspec.Struct, frozen=True):
     archived_at: Timestamp | None
 
 
+ConversationPage = page_of("ConversationPage", ConversationView)
+ProjectionPage = page_of("ProjectionPage", ProjectionView)
+
+
 def view(conversation: Conversation) -> ConversationView:
     return view_of(
         ConversationView,
@@ -89,48 +91,39 @@ def view(conversation: Conversation) -> ConversationView:
     body=CreateConversation,
     answer=ConversationView,
     status=201,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=CHANGE,
     location="/conversations/{id}",
 )
 async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     """Create a conversation. Agent runs write their messages in it."""
     body = call.body
-    new = commands.NewConversation(
+    new = from_body(
+        commands.NewConversation,
+        body,
         project=body.project_id,
-        type=body.type,
-        title=body.title,
-        metadata=bounded("metadata", json_object(body.metadata), limits.conversation_metadata_bytes_max),
+        metadata=values.bounded(
+            "metadata", values.json_object(body.metadata), limits.conversation_metadata_bytes_max
+        ),
     )
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, new, idempotency),
+        lambda record: commands.create(call.app, call.principal, new, record),
         lambda created: Reply(201, view(created)),
     )
 
 
-@routes.route("GET", "/conversations/{conversation_id}", answer=ConversationView, errors=("NOT_FOUND",))
+@routes.route("GET", _CONVERSATION, answer=ConversationView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a conversation."""
-    found = await commands.get(
-        call.app, for_reading(call.principal, "conversation_reader"), call.path["conversation_id"]
-    )
+    app, principal, conversation_id = scoped(call)
+    found = await commands.get(app, for_reading(principal, "conversation_reader"), conversation_id)
     return Reply(200, view(found))
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/runs/{run_id}",
-    answer=ProjectionView,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _RUN, answer=ProjectionView, errors=LOOKUP)
 async def get_run(call: Call[Nothing, Nothing]) -> Reply:
     """Get an agent run as its conversation shows it."""
     found = await runs.get(call.app, for_reading(call.principal), conversation_run_ref(call))
     return Reply(200, projection(found))
-
-
-class ProjectionPage(msgspec.Struct, frozen=True):
-    data: list[ProjectionView]
-    page_info: PageInfo
 
 
 class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,13 +142,7 @@ class ProjectionsQuery(NumberedPage, frozen=True, kw_only=True):
     fields: Fields = []
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/runs/{run_id}/children",
-    query=ProjectionsQuery,
-    answer=ProjectionPage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _RUN + "/children", query=ProjectionsQuery, answer=ProjectionPage, errors=LOOKUP)
 async def children(call: Call[Nothing, ProjectionsQuery]) -> Reply:
     """List the child agent runs of an agent run, of any conversation, oldest first."""
     query = call.query
@@ -177,23 +164,12 @@ class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
     status: ShownStatus | None = None
 
 
-class ConversationPage(msgspec.Struct, frozen=True):
-    data: list[ConversationView]
-    page_info: PageInfo
-
-
-@routes.route(
-    "GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=("NOT_FOUND",)
-)
+@routes.route("GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=LOOKUP)
 async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
     """List the conversations of the caller's projects, the personal one included, newest first."""
     query = call.query
-    found = await commands.page(
-        call.app,
-        call.principal,
-        query.project_id,
-        ConversationQuery((), query.status, query.cursor, query.limit),
-    )
+    wanted = ConversationQuery((), query.status, query.cursor, query.limit)
+    found = await commands.page(call.app, call.principal, query.project_id, wanted)
     return numbered(query, fitted(found, view))
 
 
@@ -204,41 +180,30 @@ class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     title: _Title | msgspec.UnsetType | None = msgspec.UNSET
-    summary: (
-        Annotated[str, Meta(max_length=limits.conversation_summary_chars_max, pattern=NO_NUL)]
-        | msgspec.UnsetType
-        | None
-    ) = msgspec.UNSET
+    summary: Annotated[str, text(limits.conversation_summary_chars_max)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
     status: ShownStatus | msgspec.UnsetType = msgspec.UNSET
     project_id: Name | msgspec.UnsetType = msgspec.UNSET
 
 
 @routes.route(
     "PATCH",
-    "/conversations/{conversation_id}",
+    _CONVERSATION,
     body=UpdateConversation,
     answer=ConversationView,
-    errors=("NOT_FOUND", "CONVERSATION_LINKED", "RUN_ID_CONFLICT", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=(*CHANGE, "CONVERSATION_LINKED", "RUN_ID_CONFLICT"),
 )
 async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     """Change a conversation's title, summary or status, or move it into a project."""
-    body = call.body
-    wanted = Change(title=body.title, summary=body.summary, status=body.status, project_id=body.project_id)
+    wanted = from_body(Change, call.body)
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app, call.principal, call.path["conversation_id"], wanted, idempotency
-        ),
+        lambda record: commands.change(*scoped(call), wanted, record),
         lambda changed: Reply(200, view(changed)),
     )
 
 
-@routes.route(
-    "DELETE",
-    "/conversations/{conversation_id}",
-    answer=ConversationView,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("DELETE", _CONVERSATION, answer=ConversationView, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a conversation: it is not found from now on. Its runs continue."""
-    deleted = await commands.delete(call.app, call.principal, call.path["conversation_id"])
-    return Reply(200, view(deleted))
+    return Reply(200, view(await commands.delete(*scoped(call))))

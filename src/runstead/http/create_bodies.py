@@ -10,13 +10,12 @@ from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.runs.run import AgentDetails, Kind, OwnerKind
+from runstead.http.bounds import between, line, text
 from runstead.http.budget_bodies import BudgetOfRun, budget_of_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, flow_of
 from runstead.http.framework.body import decode, invalid
 from runstead.http.framework.values import (
     DOTTED_WORD,
-    NO_CONTROLS,
-    NO_NUL,
     WORD,
     JsonObject,
     Moment,
@@ -36,8 +35,8 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 JsonValue = msgspec.Raw | msgspec.UnsetType
 Labels = Annotated[
     dict[
-        Annotated[str, Meta(min_length=1, max_length=limits.label_key_chars_max, pattern=NO_CONTROLS)],
-        Annotated[str, Meta(max_length=limits.label_value_chars_max, pattern=NO_NUL)],
+        Annotated[str, line(limits.label_key_chars_max)],
+        Annotated[str, text(limits.label_value_chars_max)],
     ],
     Meta(max_length=limits.labels_max),
 ]
@@ -66,8 +65,8 @@ class TaskRequest(RuntimeTarget, frozen=True, kw_only=True):
     batch_id: Uuid | None = None
     config: JsonObject | None = None
     input: JsonValue = msgspec.UNSET
-    timeout_seconds: Annotated[int, Meta(ge=1, le=limits.timeout_s_max)] | None = None
-    backoff_limit: Annotated[int, Meta(ge=0, le=limits.backoff_limit_max)] | None = None
+    timeout_seconds: Annotated[int, between(1, limits.timeout_s_max)] | None = None
+    backoff_limit: Annotated[int, between(0, limits.backoff_limit_max)] | None = None
     start_mode: Name | None = None
 
 
@@ -84,12 +83,10 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
     mode: Literal["agent", "default_chat"] = "agent"
     agent_id: Name | None = None
     target: Target | None = None
-    implementation_kind: (
-        Annotated[str, Meta(max_length=limits.implementation_kind_chars_max, pattern=WORD)] | None
-    ) = None
-    worker_key: Annotated[str, Meta(max_length=limits.worker_key_chars_max, pattern=DOTTED_WORD)] | None = (
+    implementation_kind: Annotated[str, text(limits.implementation_kind_chars_max, pattern=WORD)] | None = (
         None
     )
+    worker_key: Annotated[str, text(limits.worker_key_chars_max, pattern=DOTTED_WORD)] | None = None
     initial_status: Literal["pending", "running"] | None = None
     source_target_kind: Literal["project", "environment", "preview_branch", "release"] | None = None
     source_target_environment_id: Uuid | None = None
@@ -116,10 +113,10 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     labels: Labels | None = None
     priority: Annotated[
         int,
-        Meta(
-            ge=limits.priority_min,
-            le=limits.priority_max,
-            description="Runs with a higher priority are claimed first; at the same priority, older runs first.",
+        between(
+            limits.priority_min,
+            limits.priority_max,
+            "Runs with a higher priority are claimed first; at the same priority, older runs first.",
         ),
     ] = 0
     available_at: Moment | None = None

@@ -14,9 +14,12 @@ from runstead.core.errors import invalid_at
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.event import Event, Source
 from runstead.core.runs.event_types import EVENT_TYPES, EventType
+from runstead.http.answers import answer_of, page_of
+from runstead.http.bounds import between
 from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import from_cursor, to_cursor
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import LOOKUP
 from runstead.http.framework.values import Count, Name, PageInfo
 from runstead.http.framework.views import JsonObject, Timestamp
 from runstead.http.runs import MISSING, InProject, run_ref
@@ -38,11 +41,6 @@ class EventView(msgspec.Struct, frozen=True):
     cursor: str | Unset = msgspec.UNSET
 
 
-class EventPage(msgspec.Struct, frozen=True):
-    data: list[EventView]
-    page_info: PageInfo
-
-
 class ConversationEventView(msgspec.Struct, frozen=True):
     """An event. `source` is who wrote it. `run_id` and `cursor` are set with `include_descendants`."""
 
@@ -54,9 +52,8 @@ class ConversationEventView(msgspec.Struct, frozen=True):
     cursor: str | Unset = msgspec.UNSET
 
 
-class ConversationEventPage(msgspec.Struct, frozen=True):
-    data: list[ConversationEventView]
-    page_info: PageInfo
+ConversationEventPage = page_of("ConversationEventPage", ConversationEventView)
+EventPage = page_of("EventPage", EventView)
 
 
 View = Callable[..., Any]
@@ -119,7 +116,7 @@ class WhichEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventRange(WhichEvents, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=limits.event_rows_max)] = limits.event_rows_default
+    limit: Annotated[int, between(1, limits.event_rows_max)] = limits.event_rows_default
 
 
 class EventRangeInProject(EventRange, frozen=True, kw_only=True):
@@ -157,7 +154,7 @@ async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
     "/conversations/{conversation_id}/runs/{run_id}/events",
     query=EventRange,
     answer=ConversationEventPage,
-    errors=("NOT_FOUND",),
+    errors=LOOKUP,
 )
 async def page_in_conversation(call: Call[Nothing, EventRange]) -> Reply:
     """List the events of an agent run or its family, in order."""
@@ -210,8 +207,7 @@ async def one(call: Call[Nothing, InProject]) -> Reply:
     )
 
 
-class EventTypeList(msgspec.Struct, frozen=True):
-    data: list[EventType]
+EventTypeList = answer_of("EventTypeList", data=list[EventType])
 
 
 _TYPES = EventTypeList(list(EVENT_TYPES))

@@ -12,7 +12,15 @@ from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error, invalid_at
 from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types, source_of
-from runstead.core.runs.event import CUSTOM, PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
+from runstead.core.runs.event import (
+    CUSTOM,
+    EXTERNAL_SOURCES,
+    PRIVATE_TYPES,
+    TOOL_CALL_RESULT,
+    NewEvent,
+    Source,
+    owner_of,
+)
 from runstead.core.runs.values import setting_of
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -74,28 +82,28 @@ class _Head(msgspec.Struct, frozen=True):
     ) = None
 
 
-_head = msgspec.json.Decoder(_Head)
-
-
 def new_events(
-    raws: Sequence[msgspec.Raw], source: Source = "caller", *, one_line: bool = False
+    raws: Sequence[msgspec.Raw], plain: Sequence[Any], source: Source = "caller", *, one_line: bool = False
 ) -> tuple[NewEvent, ...]:
-    """Convert events into their stored form, each on one line. `one_line`: the whole body has no line breaks.
+    """Convert events into their stored form, each on one line. `plain` are the same events as dicts. `one_line`: the
+    whole body has no line breaks.
 
     Raises INVALID_REQUEST, EVENT_TOO_LARGE.
     """
+    try:
+        heads = msgspec.convert(plain, list[_Head])
+    except msgspec.ValidationError as error:
+        raise invalid(str(error), under="$.events") from None
     events = []
-    for index, raw in enumerate(raws):
+    for index, (raw, head) in enumerate(zip(raws, heads, strict=True)):
         payload = bytes(raw)
         if not (one_line or _on_one_line(payload)):
             payload = msgspec.json.format(payload, indent=-1)
+        owner = owner_of(head.type, head.name, head.stepId)
         try:
-            head = _head.decode(payload)
-            owner = owner_of(head.type, head.name, head.stepId)
             sets = None if owner is None or head.type != CUSTOM else setting_of(head.name, payload)
         except msgspec.ValidationError as error:
-            what, _, at = str(error).partition(" - at `$")
-            raise invalid(f"{what} - at `$.events[{index}]{at or '`'}") from None
+            raise invalid(str(error), under=f"$.events[{index}]") from None
         private = head.type in PRIVATE_TYPES
         if len(payload) >= (limits.private_event_bytes_max if private else limits.event_bytes_max):
             raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{index}]", "too large"),))
@@ -127,11 +135,14 @@ def _on_one_line(text: bytes) -> bool:
     return b"\n" not in text and b"\r" not in text and b"\t" not in text
 
 
-def event_append(body: AppendEvents, raw: bytes, source: Source = "caller") -> EventAppend:
-    """Convert the body into a command. `raw` is the body as it was received."""
-    events = new_events(body.events, source, one_line=_on_one_line(raw))
-    refuse_terminal_types([event.type for event in events])
-    if body.expected_previous_event_id is None and any(event.private for event in events):
+def event_append(
+    body: AppendEvents, plain: dict[str, Any], raw: bytes, source: Source = "caller"
+) -> EventAppend:
+    """Convert the body into a command. `plain` and `raw` are the same body as plain values and as it was received."""
+    events = new_events(body.events, plain["events"], source, one_line=_on_one_line(raw))
+    types = {event.type for event in events}
+    refuse_terminal_types(types)
+    if body.expected_previous_event_id is None and not types.isdisjoint(PRIVATE_TYPES):
         raise invalid_at(
             "$.expected_previous_event_id", "missing", "Private events need expected_previous_event_id"
         )
@@ -152,14 +163,14 @@ def _appended(written: Written, new: EventAppend, *, in_conversation: bool) -> R
             "latest_event_id": run.latest_event_id,
             **({"latest_external_event_sequence": run.latest_external_event_sequence} if public else {}),
             # A budget that the events reach may end the run: its terminal event is the server's.
-            "appended_count": sum(event.external for event in written.transition.events),
+            "appended_count": sum([event.source in EXTERNAL_SOURCES for event in written.transition.events]),
         },
     )
 
 
 async def _append(call: Call[AppendEvents, Any], ref: RunRef) -> Reply:
     proof = fence(call, call.body.attempt, call.principal.worker_id)
-    new = event_append(call.body, call.raw, source_of(call.principal, proof))
+    new = event_append(call.body, call.plain, call.raw, source_of(call.principal, proof))
     return await call.idempotent(
         lambda idempotency: commands.append(call.app, call.principal, ref, new, proof, idempotency),
         lambda written: _appended(written, new, in_conversation=ref.conversation_id is not None),

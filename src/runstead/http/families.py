@@ -1,15 +1,18 @@
 """A run's family and its attempts."""
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import runs as commands
 from runstead.core import limits
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import Run
-from runstead.core.runs.transition import Attempt, attempts_of
+from runstead.core.runs.transition import attempts_of
+from runstead.http.answers import list_of
+from runstead.http.arguments import on_run
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import Count, PageInfo
@@ -44,11 +47,11 @@ class _FamilyQuery(InProject, frozen=True, kw_only=True):
 
 
 class ChildrenQuery(_FamilyQuery, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=limits.children_rows_max)] | None = None
+    limit: Annotated[int, between(1, limits.children_rows_max)] | None = None
 
 
 class TreeQuery(_FamilyQuery, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=limits.tree_rows_max)] | None = None
+    limit: Annotated[int, between(1, limits.tree_rows_max)] | None = None
 
 
 def _asked(query: ChildrenQuery | TreeQuery, rows_max: int) -> tuple[tuple[str, ...], SeqPage]:
@@ -108,11 +111,8 @@ class AttemptView(msgspec.Struct, frozen=True):
     error: Json
 
 
-class AttemptList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more attempts follow, or if `cursor` was sent."""
-
-    data: list[AttemptView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+AttemptList = list_of("AttemptList", AttemptView, "attempts")
+_attempt_view = partial(view_of, AttemptView)
 
 
 class AttemptsQuery(InProject, frozen=True, kw_only=True):
@@ -125,7 +125,7 @@ class AttemptsQuery(InProject, frozen=True, kw_only=True):
 async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
     """List the attempts of a run and their outcomes, oldest first."""
     cursor = call.query.cursor
-    run, ended = await commands.attempts(call.app, call.principal, run_ref(call), cursor or 0)
+    run, ended = await commands.attempts(*on_run(call), cursor or 0)
     found = attempts_of(run, ended.rows, whole=not ended.more)
     if cursor is not None:
         found = [attempt for attempt in found if attempt.attempt > cursor]
@@ -135,7 +135,3 @@ async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
         following = None if page.last is None else str(page.last.attempt)
         answer["page_info"] = PageInfo(self=None if cursor is None else str(cursor), next=following)
     return Reply(200, answer)
-
-
-def _attempt_view(attempt: Attempt) -> AttemptView:
-    return view_of(AttemptView, attempt)

@@ -3,13 +3,13 @@
 from typing import Annotated, Literal, TypedDict
 
 import msgspec
-from msgspec import Meta
 
 from runstead.core import limits
 from runstead.core.runs.flow import NO_FLOW, Debounce, Flow, Unique
+from runstead.http.bounds import between, text
 from runstead.http.framework.values import NO_CONTROLS
 
-FlowKey = Annotated[str, Meta(max_length=limits.flow_key_chars_max, pattern=NO_CONTROLS)]
+FlowKey = Annotated[str, text(limits.flow_key_chars_max, pattern=NO_CONTROLS)]
 
 
 class UniqueBody(msgspec.Struct, frozen=True):
@@ -18,7 +18,7 @@ class UniqueBody(msgspec.Struct, frozen=True):
     """
 
     key: FlowKey
-    scope: Literal["active"] | Annotated[int, Meta(ge=1, le=limits.unique_s_max)] = msgspec.field(
+    scope: Literal["active"] | Annotated[int, between(1, limits.unique_s_max)] = msgspec.field(
         default="active", name="while"
     )
 
@@ -29,8 +29,8 @@ class DebounceBody(msgspec.Struct, frozen=True):
     """
 
     key: FlowKey
-    seconds: Annotated[int, Meta(ge=1, le=limits.debounce_s_max)]
-    max_seconds: Annotated[int, Meta(ge=1, le=limits.debounce_s_max)] | None = None
+    seconds: Annotated[int, between(1, limits.debounce_s_max)]
+    max_seconds: Annotated[int, between(1, limits.debounce_s_max)] | None = None
 
 
 def flow_of(unique: UniqueBody | None, debounce: DebounceBody | None, concurrency_key: str | None) -> Flow:

@@ -35,11 +35,7 @@ async def healthz(call: Call[Nothing, Nothing]) -> Reply:
 
 
 @routes.route(
-    "GET",
-    "/readyz",
-    answer=Ready,
-    open=True,
-    errors=("STORE_BUSY", "STORE_UNAVAILABLE", "SHUTTING_DOWN"),
+    "GET", "/readyz", answer=Ready, open=True, errors=("STORE_BUSY", "STORE_UNAVAILABLE", "SHUTTING_DOWN")
 )
 async def readyz(call: Call[Nothing, Nothing]) -> Reply:
     """Check that the store can commit. Answers 503 if it cannot, or while the server stops."""

@@ -13,15 +13,16 @@ from runstead.core import limits
 from runstead.core.clock import iso_or_none
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputStatus, ResponderType
+from runstead.http.answers import page_of
+from runstead.http.arguments import from_body, named, on_run, scoped
+from runstead.http.bounds import line, text
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
-    NO_CONTROLS,
-    NO_NUL,
     JsonObject,
     Moment,
-    PageInfo,
     Positive,
     RunId,
     bounded,
@@ -29,27 +30,26 @@ from runstead.http.framework.values import (
     moment_ms,
 )
 from runstead.http.framework.views import NULL, JsonObjectOrNull, Timestamp, view_of
-from runstead.http.runs import WRITE, InProject, fence, run_ref
+from runstead.http.runs import WRITE, InProject, fence
 from runstead.ports.store import Written
 
 routes = Routes("Input requests")
 
-_WRITE = ("NOT_FOUND", "INPUT_REQUEST_NOT_OPEN", "EVENT_LOG_FULL", "STORE_BUSY", "STORE_UNAVAILABLE")
+_REQUESTS = "/conversations/{conversation_id}/input-requests"
+_REQUEST = _REQUESTS + "/{input_request_id}"
+
+_WRITE = (*CHANGE, "INPUT_REQUEST_NOT_OPEN", "EVENT_LOG_FULL")
 
 
 class CreateInputRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A form for a person or a service to fill in. At `expires_at` the run fails (WAIT_EXPIRED)."""
 
     run_id: RunId
-    tool_call_id: Annotated[
-        str, Meta(min_length=1, max_length=limits.tool_call_id_chars_max, pattern=NO_CONTROLS)
-    ]
+    tool_call_id: Annotated[str, line(limits.tool_call_id_chars_max)]
     kind: Literal["form"]
     requested_responder_type: ResponderType
-    title: Annotated[str, Meta(max_length=limits.input_title_chars_max, pattern=NO_NUL)]
-    description: (
-        Annotated[str, Meta(max_length=limits.input_description_chars_max, pattern=NO_NUL)] | None
-    ) = None
+    title: Annotated[str, text(limits.input_title_chars_max)]
+    description: Annotated[str, text(limits.input_description_chars_max)] | None = None
     fields: Annotated[list[form.FormField], Meta(min_length=1, max_length=limits.input_fields_max)]
     expires_at: Moment | None = None
     metadata: JsonObject | None = None
@@ -146,19 +146,17 @@ def _answer(status: int, call: Call[Any, Any]) -> Callable[[Written], Reply]:
 
 @routes.route(
     "POST",
-    "/conversations/{conversation_id}/input-requests",
+    _REQUESTS,
     body=CreateInputRequest,
     answer=InputRequestView,
     status=201,
     errors=(
-        "NOT_FOUND",
+        *CHANGE,
         "RUN_NOT_ACTIVE",
         "RUN_ALREADY_WAITING",
         "TOOL_RESULT_CONFLICT",
         "ATTEMPT_SUPERSEDED",
         "ATTEMPT_REQUIRED",
-        "STORE_BUSY",
-        "STORE_UNAVAILABLE",
     ),
     location="/conversations/{conversation_id}/input-requests/{id}",
 )
@@ -168,22 +166,16 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
     A repeat returns the same request.
     """
     body, most = call.body, limits.input_request_bytes_max
-    new = NewInputRequest(
-        run_id=body.run_id,
-        tool_call_id=body.tool_call_id,
-        requested_responder_type=body.requested_responder_type,
-        title=body.title,
-        description=body.description,
+    new = from_body(
+        NewInputRequest,
+        body,
         fields=bounded("fields", form.check_fields(body.fields), most),
         expires_at=moment_ms("expires_at", body.expires_at),
         metadata=bounded("metadata", json_object(body.metadata), most),
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app, call.principal, call.path["conversation_id"], new, proof, idempotency
-        ),
-        _answer(201, call),
+        lambda record: commands.create(*scoped(call), new, proof, record), _answer(201, call)
     )
 
 
@@ -191,40 +183,21 @@ class InputRequestFilter(NumberedPage, frozen=True, kw_only=True):
     status: InputStatus | None = None
 
 
-class InputRequestPage(msgspec.Struct, frozen=True):
-    data: list[InputRequestView]
-    page_info: PageInfo
+InputRequestPage = page_of("InputRequestPage", InputRequestView)
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/input-requests",
-    query=InputRequestFilter,
-    answer=InputRequestPage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _REQUESTS, query=InputRequestFilter, answer=InputRequestPage, errors=LOOKUP)
 async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
     """List a conversation's input requests, newest first."""
     query = call.query
-    found = await commands.page(
-        call.app, call.principal, call.path["conversation_id"], query.status, query.cursor, query.limit
-    )
+    found = await commands.page(*scoped(call), query.status, query.cursor, query.limit)
     return numbered(query, fitted(found, lambda one: view(one, call.app)))
 
 
-def _named(call: Call[Any, Any]) -> tuple[str, str]:
-    return call.path["conversation_id"], call.path["input_request_id"]
-
-
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/input-requests/{input_request_id}",
-    answer=InputRequestView,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _REQUEST, answer=InputRequestView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an input request with its latest response."""
-    return Reply(200, view(await commands.get(call.app, call.principal, *_named(call)), call.app))
+    return Reply(200, view(await commands.get(*named(call)), call.app))
 
 
 class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,12 +207,7 @@ class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @routes.route(
-    "POST",
-    "/conversations/{conversation_id}/input-requests/{input_request_id}/responses",
-    body=RespondToInput,
-    answer=InputRequestView,
-    status=201,
-    errors=_WRITE,
+    "POST", _REQUEST + "/responses", body=RespondToInput, answer=InputRequestView, status=201, errors=_WRITE
 )
 async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     """Respond to an input request: the run resumes.
@@ -249,23 +217,14 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     values = call.body.values
     bounded("values", call.raw, limits.input_response_bytes_max)
     return await call.idempotent(
-        lambda idempotency: commands.respond(call.app, call.principal, *_named(call), values, idempotency),
-        _answer(201, call),
+        lambda record: commands.respond(*named(call), values, record), _answer(201, call)
     )
 
 
-@routes.route(
-    "POST",
-    "/conversations/{conversation_id}/input-requests/{input_request_id}/cancel",
-    answer=InputRequestView,
-    errors=_WRITE,
-)
+@routes.route("POST", _REQUEST + "/cancel", answer=InputRequestView, errors=_WRITE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Cancel an input request: the run resumes with an error as the result."""
-    return await call.idempotent(
-        lambda idempotency: commands.cancel(call.app, call.principal, *_named(call), idempotency),
-        _answer(200, call),
-    )
+    return await call.idempotent(lambda record: commands.cancel(*named(call), record), _answer(200, call))
 
 
 class SecretValues(msgspec.Struct, frozen=True):
@@ -289,5 +248,5 @@ async def secrets(call: Call[Nothing, InProject]) -> Reply:
     """
     request_id = call.path["input_request_id"]
     call.has_secret = True
-    values = await commands.read_secrets(call.app, call.principal, run_ref(call), request_id, fence(call))
+    values = await commands.read_secrets(*on_run(call), request_id, fence(call))
     return Reply(200, SecretValues(values), {"Cache-Control": "no-store"})

@@ -12,21 +12,21 @@ from runstead.core.clock import iso
 from runstead.core.conversations.conversation import MessageRun, Role, StoredMessage
 from runstead.core.conversations.projection import MessageStatus
 from runstead.core.identity.principal import for_reading
+from runstead.http.answers import answer_of
+from runstead.http.arguments import from_body, scoped
 from runstead.http.conversations import NumberedPage
+from runstead.http.framework import values
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
-from runstead.http.framework.values import (
-    IdempotencyKey,
-    JsonObject,
-    Name,
-    PageInfo,
-    json_object,
-)
+from runstead.http.framework.problems import CHANGE, LOOKUP
+from runstead.http.framework.values import IdempotencyKey, JsonObject, Name, PageInfo
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import ListPage
 
 routes = Routes("Messages")
+
+_MESSAGES = "/conversations/{conversation_id}/messages"
 
 
 #: The schema of a message part in requests and answers.
@@ -112,47 +112,24 @@ def view(
     )
 
 
-@routes.route(
-    "POST",
-    "/conversations/{conversation_id}/messages",
-    body=AddMessage,
-    answer=MessageView,
-    status=201,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("POST", _MESSAGES, body=AddMessage, answer=MessageView, status=201, errors=CHANGE)
 async def add(call: Call[AddMessage, Nothing]) -> Reply:
     """Add a user's message. A repeat with the same `idempotency_key` returns the stored message."""
     body = call.body
     for index, part in enumerate(body.parts):
         if not isinstance(part.get("type"), str):
             raise invalid(f"Object missing required field `type` - at `$.parts[{index}]`")
-    new = commands.NewMessage(
-        parts=msgspec.json.encode(body.parts),
-        parent_id=body.parent_id,
-        idempotency_key=body.idempotency_key,
-        metadata=json_object(body.metadata),
-    )
+    parts, metadata = msgspec.json.encode(body.parts), values.json_object(body.metadata)
+    new = from_body(commands.NewMessage, body, parts=parts, metadata=metadata)
     return await call.idempotent(
-        lambda idempotency: commands.add(
-            call.app, call.principal, call.path["conversation_id"], new, idempotency
-        ),
-        lambda stored: Reply(201, view(stored)),
+        lambda record: commands.add(*scoped(call), new, record), lambda stored: Reply(201, view(stored))
     )
 
 
-class MessagePage(msgspec.Struct, frozen=True):
-    conversation_id: str
-    data: list[MessageView]
-    page_info: PageInfo
+MessagePage = answer_of("MessagePage", conversation_id=str, data=list[MessageView], page_info=PageInfo)
 
 
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/messages",
-    query=NumberedPage,
-    answer=MessagePage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _MESSAGES, query=NumberedPage, answer=MessagePage, errors=LOOKUP)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a conversation's messages, oldest first. A page of large messages may be shorter than `limit`."""
     conversation_id, query = call.path["conversation_id"], call.query

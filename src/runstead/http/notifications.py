@@ -12,6 +12,7 @@ from runstead.commands.notifications import ChangePage, Notifications, NumberedC
 from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.runs.run import RunStatus
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Routes
 from runstead.http.framework.sse import EventStream
 from runstead.http.framework.views import Timestamp
@@ -83,7 +84,7 @@ async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
 
     With `status`, only the changes that leave a run in that status. A cursor that is unknown or too old first gets one `resync`: read the lists again.
     """
-    project = await projects.get_to_follow(call.app, call.principal, call.path["project"])
+    project = await projects.get_to_follow(*scoped(call))
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:
         cursor = cursor[: limits.change_cursor_chars_max]  # a longer cursor is unknown, and stays unknown

@@ -1,5 +1,6 @@
 """Prices of models and usage: `/projects/{project}/prices` and `/projects/{project}/usage`."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,23 +12,23 @@ from runstead.core.clock import now_ms
 from runstead.core.usage.price import Price
 from runstead.core.usage.report import By, Group
 from runstead.core.usage.rollup import QUARTER
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import scoped
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_name, rows_after
-from runstead.http.framework.problems import CHANGE
-from runstead.http.framework.values import Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.problems import CHANGE, LOOKUP
+from runstead.http.framework.values import Moment, Name, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.records import token_members
 
 routes = Routes("Usage")
 
+_PRICES = "/projects/{project}/prices"
+
 _period_ms_default = 30 * 86_400_000
 Rate = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=limits.price_max,
-        description="Millionths of your currency per million tokens: 2500000 is 2.50.",
-    ),
+    int, between(0, limits.price_max, "Millionths of your currency per million tokens: 2500000 is 2.50.")
 ]
 
 
@@ -59,15 +60,8 @@ class PriceView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class PriceAnswer(msgspec.Struct, frozen=True):
-    price: PriceView
-
-
-class PriceList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more prices follow, or if `cursor` was sent."""
-
-    data: list[PriceView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+PriceAnswer = answer_of("PriceAnswer", price=PriceView)
+PriceList = list_of("PriceList", PriceView, "prices")
 
 
 class OfModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,21 +71,15 @@ class OfModel(msgspec.Struct, frozen=True, kw_only=True):
     model: Name
 
 
-class DeletedPrice(msgspec.Struct, frozen=True):
-    deleted: Literal[True]
-    provider: str
-    model: str
+DeletedPrice = answer_of("DeletedPrice", deleted=Literal[True], provider=str, model=str)
+_view = partial(view_of, PriceView)
 
 
-def _view(price: Price) -> PriceView:
-    return view_of(PriceView, price)
-
-
-@routes.route("GET", "/projects/{project}/prices", query=CursorQuery, answer=PriceList, errors=("NOT_FOUND",))
+@routes.route("GET", _PRICES, query=CursorQuery, answer=PriceList, errors=LOOKUP)
 async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's prices by provider and model."""
     cursor = call.query.cursor
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     rest = rows_after(found, _position, position_by_name(cursor))
     return Reply(200, listed(rest, _view, _position, cursor))
 
@@ -100,35 +88,18 @@ def _position(price: Price) -> tuple[str, str]:
     return price.provider, price.model
 
 
-@routes.route(
-    "PUT",
-    "/projects/{project}/prices",
-    body=PutPrice,
-    answer=PriceAnswer,
-    errors=(*CHANGE, "PRICE_LIMIT_REACHED"),
-)
+@routes.route("PUT", _PRICES, body=PutPrice, answer=PriceAnswer, errors=(*CHANGE, "PRICE_LIMIT_REACHED"))
 async def put(call: Call[PutPrice, Nothing]) -> Reply:
     """Set the price of a model. Earlier usage is reported at the new price too. Needs the scope admin."""
-    body = call.body
-    price = await commands.put(
-        call.app,
-        call.principal,
-        call.path["project"],
-        body.provider,
-        body.model,
-        input=body.input,
-        output=body.output,
-        cached=body.cached,
-        reasoning=body.reasoning,
-    )
+    price = await commands.put(*scoped(call), **msgspec.structs.asdict(call.body))
     return Reply(200, PriceAnswer(_view(price)))
 
 
-@routes.route("DELETE", "/projects/{project}/prices", query=OfModel, answer=DeletedPrice, errors=CHANGE)
+@routes.route("DELETE", _PRICES, query=OfModel, answer=DeletedPrice, errors=CHANGE)
 async def delete(call: Call[Nothing, OfModel]) -> Reply:
     """Delete the price of a model. Needs the scope admin."""
     provider, model = call.query.provider, call.query.model
-    await commands.delete(call.app, call.principal, call.path["project"], provider, model)
+    await commands.delete(*scoped(call), provider, model)
     return Reply(200, DeletedPrice(True, provider, model))
 
 
@@ -204,9 +175,7 @@ def _group(group: Group) -> UsageGroup:
     return view_of(UsageGroup, group, **token_members(group.tokens), models=models)
 
 
-@routes.route(
-    "GET", "/projects/{project}/usage", query=UsageFilter, answer=ProjectUsage, errors=("NOT_FOUND",)
-)
+@routes.route("GET", "/projects/{project}/usage", query=UsageFilter, answer=ProjectUsage, errors=LOOKUP)
 async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
     """Report the usage of the project's runs and its cost at current prices."""
     query = call.query
@@ -214,7 +183,7 @@ async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
     until = (now_ms() // QUARTER + 1) * QUARTER if until is None else until
     since = moment_ms("since", query.since)
     since = max(until - _period_ms_default, 0) if since is None else since
-    found = await usage_report.report(call.app, call.principal, call.path["project"], since, until, query.by)
+    found = await usage_report.report(*scoped(call), since, until, query.by)
     return Reply(
         200,
         view_of(

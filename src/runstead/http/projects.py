@@ -1,6 +1,7 @@
 """Projects, their members and their API keys."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -8,26 +9,27 @@ from msgspec import Meta
 
 from runstead.commands import projects as commands
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import from_body, named, scoped, set_members
+from runstead.http.bounds import between, line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time, rows_after
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import SLUG, Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.values import SLUG, Moment, Name, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 
 routes = Routes("Administration")
 
+_PROJECT = "/projects/{project}"
+_KEYS = _PROJECT + "/api-keys"
+_KEY = _KEYS + "/{key_id}"
+_MEMBERS = _PROJECT + "/members"
+
 
 Slug = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=limits.slug_chars_max,
-        pattern=SLUG,
-        description="Lower-case letters, digits and inner hyphens.",
-    ),
+    str, line(limits.slug_chars_max, "Lower-case letters, digits and inner hyphens.", pattern=SLUG)
 ]
 
 
@@ -41,8 +43,8 @@ class ProjectView(msgspec.Struct, frozen=True):
     search_values: bool
 
 
-def view(project: Project) -> ProjectView:
-    return view_of(ProjectView, project)
+view = partial(view_of, ProjectView)
+ProjectList = list_of("ProjectList", ProjectView, "projects")
 
 
 class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,23 +76,14 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
     secret = new_key()
     shown = secret if call.principal.kind == "api_key" else None
 
-    def answer(project: Project) -> Reply:
-        return Reply(201, view_of(CreatedProject, project, api_key=shown))
-
-    async def command(idempotency: IdempotencyRecord | None) -> Project:
-        body = call.body
-        return await commands.create(call.app, call.principal, body.slug, body.name, secret, idempotency)
-
-    reply = await call.idempotent(command, answer, secret=shown)
+    body = call.body
+    reply = await call.idempotent(
+        lambda record: commands.create(call.app, call.principal, body.slug, body.name, secret, record),
+        lambda project: Reply(201, view_of(CreatedProject, project, api_key=shown)),
+        secret=shown,
+    )
     call.forget_credentials()  # its creator may use it at once
     return reply
-
-
-class ProjectList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more projects follow, or if `cursor` was sent."""
-
-    data: list[ProjectView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 @routes.route("GET", "/projects", query=CursorQuery, answer=ProjectList, errors=("FORBIDDEN",))
@@ -121,10 +114,10 @@ def _by_user(member: Member) -> tuple[int, str]:
     return member.created_at, member.user_id
 
 
-@routes.route("GET", "/projects/{project}", answer=ProjectView, errors=LOOKUP)
+@routes.route("GET", _PROJECT, answer=ProjectView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a project by id or slug."""
-    return Reply(200, view(await commands.get(call.app, call.principal, call.path["project"])))
+    return Reply(200, view(await commands.get(*scoped(call))))
 
 
 class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,32 +131,20 @@ class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
     search_values: bool | None = None
 
 
-@routes.route("PATCH", "/projects/{project}", body=ChangeProject, answer=ProjectView, errors=CHANGE)
+@routes.route("PATCH", _PROJECT, body=ChangeProject, answer=ProjectView, errors=CHANGE)
 async def change(call: Call[ChangeProject, Nothing]) -> Reply:
     """Change a project's settings: at once on this replica, within two seconds on others."""
-
-    async def command(idempotency: IdempotencyRecord | None) -> Project:
-        return await commands.change(
-            call.app,
-            call.principal,
-            call.path["project"],
-            require_attempt=call.body.require_attempt,
-            search_values=call.body.search_values,
-            idempotency=idempotency,
-        )
-
-    reply = await call.idempotent(command, lambda project: Reply(200, view(project)))
+    changes = msgspec.structs.asdict(call.body)
+    reply = await call.idempotent(
+        lambda record: commands.change(*scoped(call), **changes, idempotency=record),
+        lambda project: Reply(200, view(project)),
+    )
     call.forget_credentials()
     return reply
 
 
 _PerMinute = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=limits.quota_max,
-        description="At each process of the server. A burst may use the whole minute.",
-    ),
+    int, between(1, limits.quota_max, "At each process of the server. A burst may use the whole minute.")
 ]
 
 
@@ -213,73 +194,54 @@ def key_view(key: ApiKey) -> KeyView:
 
 
 @routes.route(
-    "POST",
-    "/projects/{project}/api-keys",
-    body=CreateKey,
-    answer=CreatedKey,
-    status=201,
-    errors=(*CHANGE, "KEY_LIMIT_REACHED"),
+    "POST", _KEYS, body=CreateKey, answer=CreatedKey, status=201, errors=(*CHANGE, "KEY_LIMIT_REACHED")
 )
 async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     """Create an API key for the project."""
     body, secret = call.body, new_key()
-    new = commands.NewKey(
-        secret,
-        frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
-        name=body.name,
+    new = from_body(
+        commands.NewKey,
+        body,
+        secret=secret,
+        scopes=frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
         expires_at=moment_ms("expires_at", body.expires_at),
-        requests_per_minute=body.requests_per_minute,
-        runs_per_minute=body.runs_per_minute,
     )
-
-    async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
-        return await commands.create_key(call.app, call.principal, call.path["project"], new, idempotency)
-
     return await call.idempotent(
-        command,
+        lambda record: commands.create_key(*scoped(call), new, record),
         lambda key: Reply(201, view_of(CreatedKey, key, scopes=sorted(key.scopes), key=secret)),
         secret=secret,
     )
 
 
-class KeyList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more keys follow, or if `cursor` was sent."""
-
-    data: list[KeyView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+KeyList = list_of("KeyList", KeyView, "keys")
 
 
-@routes.route("GET", "/projects/{project}/api-keys", query=CursorQuery, answer=KeyList, errors=LOOKUP)
+@routes.route("GET", _KEYS, query=CursorQuery, answer=KeyList, errors=LOOKUP)
 async def keys(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's API keys, oldest first, revoked ones included, without their secrets."""
-    found = await commands.keys(call.app, call.principal, call.path["project"])
+    found = await commands.keys(*scoped(call))
     return _listed(call, found, key_view, _by_id)
 
 
-@routes.route("PATCH", "/projects/{project}/api-keys/{key_id}", body=ChangeKey, answer=KeyView, errors=CHANGE)
+@routes.route("PATCH", _KEY, body=ChangeKey, answer=KeyView, errors=CHANGE)
 async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
     """Change the quotas of an API key: at once on this replica, within two seconds on others.
 
     A key cannot change its own.
     """
-    given = msgspec.structs.asdict(call.body).items()
-    changes = {name: value for name, value in given if value is not msgspec.UNSET}
-
-    async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
-        path = call.path
-        return await commands.change_key(
-            call.app, call.principal, path["project"], path["key_id"], changes, idempotency
-        )
-
-    reply = await call.idempotent(command, lambda key: Reply(200, key_view(key)))
+    changes = set_members(call.body)
+    reply = await call.idempotent(
+        lambda record: commands.change_key(*named(call), changes, record),
+        lambda key: Reply(200, key_view(key)),
+    )
     call.forget_credentials()
     return reply
 
 
-@routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=CHANGE)
+@routes.route("DELETE", _KEY, answer=KeyView, errors=CHANGE)
 async def revoke_key(call: Call[Nothing, Nothing]) -> Reply:
     """Revoke an API key: at once on this replica, within two seconds on others."""
-    key = await commands.revoke_key(call.app, call.principal, call.path["project"], call.path["key_id"])
+    key = await commands.revoke_key(*named(call))
     call.forget_credentials()
     return Reply(200, key_view(key))
 
@@ -297,13 +259,14 @@ class MemberView(msgspec.Struct, frozen=True):
     created_at: Timestamp
 
 
-def member_view(member: Member) -> MemberView:
-    return view_of(MemberView, member)
+member_view = partial(view_of, MemberView)
+MemberList = list_of("MemberList", MemberView, "members")
+Removed = answer_of("Removed", removed=bool)
 
 
 @routes.route(
     "POST",
-    "/projects/{project}/members",
+    _MEMBERS,
     body=PutMember,
     answer=MemberView,
     status=201,
@@ -312,43 +275,26 @@ def member_view(member: Member) -> MemberView:
 async def put_member(call: Call[PutMember, Nothing]) -> Reply:
     """Add a member, or change a member's role."""
     body = call.body
-
-    async def command(idempotency: IdempotencyRecord | None) -> Member:
-        return await commands.put_member(
-            call.app, call.principal, call.path["project"], body.user_id, body.role, idempotency
-        )
-
-    reply = await call.idempotent(command, lambda member: Reply(201, member_view(member)))
+    reply = await call.idempotent(
+        lambda record: commands.put_member(*scoped(call), body.user_id, body.role, record),
+        lambda member: Reply(201, member_view(member)),
+    )
     call.forget_credentials()
     return reply
 
 
-class MemberList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more members follow, or if `cursor` was sent."""
-
-    data: list[MemberView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
-
-
-@routes.route("GET", "/projects/{project}/members", query=CursorQuery, answer=MemberList, errors=LOOKUP)
+@routes.route("GET", _MEMBERS, query=CursorQuery, answer=MemberList, errors=LOOKUP)
 async def members(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's members, oldest first."""
-    found = await commands.members(call.app, call.principal, call.path["project"])
+    found = await commands.members(*scoped(call))
     return _listed(call, found, member_view, _by_user)
 
 
-class Removed(msgspec.Struct, frozen=True):
-    removed: bool
-
-
 @routes.route(
-    "DELETE",
-    "/projects/{project}/members/{user_id}",
-    answer=Removed,
-    errors=(*CHANGE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
+    "DELETE", _MEMBERS + "/{user_id}", answer=Removed, errors=(*CHANGE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED")
 )
 async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
     """Remove a user from the project, a member or not: tokens give the user no access until an admin adds the user."""
-    await commands.remove_member(call.app, call.principal, call.path["project"], call.path["user_id"])
+    await commands.remove_member(*named(call))
     call.forget_credentials()
     return Reply(200, Removed(removed=True))

@@ -3,26 +3,30 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import push_services as commands
 from runstead.core import limits
 from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, bounded, json_object
+from runstead.http.framework.problems import CHANGE, LOOKUP
+from runstead.http.framework.values import JsonObject, Name, bounded, json_object
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Push services")
 
-Label = Annotated[str, Meta(min_length=1, max_length=limits.push_service_name_chars_max, pattern=NO_CONTROLS)]
+_SERVICES = "/agent-runtimes/push-services"
+_SERVICE = _SERVICES + "/{service_id}"
+
+Label = Annotated[str, line(limits.push_service_name_chars_max)]
 Url = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=limits.push_service_url_chars_max,
-        pattern=NO_CONTROLS,
-        description="http or https, without user name, password and fragment. Its host must be public, unless the server "
+    line(
+        limits.push_service_url_chars_max,
+        "http or https, without user name, password and fragment. Its host must be public, unless the server "
         "is configured to allow others.",
     ),
 ]
@@ -83,15 +87,8 @@ class PushServiceView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class PushServiceAnswer(msgspec.Struct, frozen=True):
-    service: PushServiceView
-
-
-class PushServiceList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more services follow, or if `cursor` was sent."""
-
-    data: list[PushServiceView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
+PushServiceAnswer = answer_of("PushServiceAnswer", service=PushServiceView)
+PushServiceList = list_of("PushServiceList", PushServiceView, "services")
 
 
 def view(service: PushService) -> PushServiceView:
@@ -104,54 +101,35 @@ def _answer(service: PushService, status: int = 200) -> Reply:
     return Reply(status, PushServiceAnswer(view(service)))
 
 
-_WRITE = ("NOT_FOUND", "TOO_MANY_PUSH_SERVICES", "STORE_BUSY", "STORE_UNAVAILABLE")
+_WRITE = (*CHANGE, "TOO_MANY_PUSH_SERVICES")
 
 
 @routes.route(
-    "POST",
-    "/agent-runtimes/push-services",
-    body=RegisterPushService,
-    answer=PushServiceAnswer,
-    status=201,
-    errors=_WRITE,
+    "POST", _SERVICES, body=RegisterPushService, answer=PushServiceAnswer, status=201, errors=_WRITE
 )
 async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
     """Register a push service, or update the one with the same `service_key` in its scope."""
     body, most = call.body, limits.push_service_value_bytes_max
-    new = commands.NewService(
-        service_name=body.service_name,
-        service_key=body.service_key,
-        scope_kind=body.scope_kind,
-        base_url=body.base_url,
-        invoke_url=body.invoke_url,
+    new = from_body(
+        commands.NewService,
+        body,
         project=body.project_id,
-        agent_id=body.agent_id,
-        version=body.version,
-        runtime=body.runtime,
-        region=body.region,
         capabilities=bounded("capabilities", json_object(body.capabilities), most),
         metadata=bounded("metadata", json_object(body.metadata), most),
     )
     return await call.idempotent(
-        lambda idempotency: commands.register(call.app, call.principal, new, idempotency),
+        lambda record: commands.register(call.app, call.principal, new, record),
         lambda service: _answer(service, 201),
     )
 
 
-@routes.route(
-    "POST", "/agent-runtimes/push-services/{service_id}/heartbeat", answer=PushServiceAnswer, errors=_WRITE
-)
+@routes.route("POST", _SERVICE + "/heartbeat", answer=PushServiceAnswer, errors=_WRITE)
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the service is alive.
 
     A silent service becomes active again; a disabled one stays disabled.
     """
-    return await call.idempotent(
-        lambda idempotency: commands.heartbeat(
-            call.app, call.principal, call.path["service_id"], idempotency
-        ),
-        _answer,
-    )
+    return await call.idempotent(lambda record: commands.heartbeat(*scoped(call), record), _answer)
 
 
 class OfProject(CursorQuery, frozen=True, kw_only=True):
@@ -160,9 +138,7 @@ class OfProject(CursorQuery, frozen=True, kw_only=True):
     project: Name | None = None
 
 
-@routes.route(
-    "GET", "/agent-runtimes/push-services", query=OfProject, answer=PushServiceList, errors=("NOT_FOUND",)
-)
+@routes.route("GET", _SERVICES, query=OfProject, answer=PushServiceList, errors=LOOKUP)
 async def page(call: Call[Nothing, OfProject]) -> Reply:
     """List the push services that serve a project, or any project of the caller, oldest first."""
     query = call.query
@@ -171,23 +147,16 @@ async def page(call: Call[Nothing, OfProject]) -> Reply:
     return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), query.cursor))
 
 
-@routes.route(
-    "GET", "/agent-runtimes/push-services/{service_id}", answer=PushServiceAnswer, errors=("NOT_FOUND",)
-)
+@routes.route("GET", _SERVICE, answer=PushServiceAnswer, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a push service."""
-    return _answer(await commands.get(call.app, call.principal, call.path["service_id"]))
+    return _answer(await commands.get(*scoped(call)))
 
 
-@routes.route(
-    "DELETE",
-    "/agent-runtimes/push-services/{service_id}",
-    answer=PushServiceAnswer,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("DELETE", _SERVICE, answer=PushServiceAnswer, errors=CHANGE)
 async def disable(call: Call[Nothing, Nothing]) -> Reply:
     """Disable a push service: it gets no runs, and its tokens are refused, until it registers again."""
-    service = await commands.disable(call.app, call.principal, call.path["service_id"])
+    service = await commands.disable(*scoped(call))
     call.forget_credentials()
     return _answer(service)
 
@@ -205,8 +174,7 @@ class JsonWebKey(msgspec.Struct, frozen=True, omit_defaults=True):
     e: str | None = None
 
 
-class JsonWebKeySet(msgspec.Struct, frozen=True):
-    keys: list[JsonWebKey]
+JsonWebKeySet = answer_of("JsonWebKeySet", keys=list[JsonWebKey])
 
 
 @routes.route(

@@ -8,13 +8,19 @@ from msgspec import Meta
 from runstead.commands import quotas as commands
 from runstead.commands.quotas import QuotaUse
 from runstead.core.identity.quota import BOUNDS
+from runstead.http.answers import answer_of
+from runstead.http.arguments import scoped
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import CHANGE, LOOKUP
 
 routes = Routes("Administration")
 
+_QUOTA = "/projects/{project}/quota"
+
 
 def _number(name: str) -> Meta:
-    return Meta(ge=1, le=BOUNDS[name])
+    return between(1, BOUNDS[name])
 
 
 class PutQuota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,34 +48,27 @@ class QuotaView(msgspec.Struct, frozen=True):
     used: int | None
 
 
-class QuotaList(msgspec.Struct, frozen=True):
-    data: list[QuotaView]
+QuotaList = answer_of("QuotaList", data=list[QuotaView])
 
 
 def _reply(uses: list[QuotaUse]) -> Reply:
     return Reply(200, QuotaList([QuotaView(*use) for use in uses]))
 
 
-@routes.route("GET", "/projects/{project}/quota", answer=QuotaList, errors=("NOT_FOUND",))
+@routes.route("GET", _QUOTA, answer=QuotaList, errors=LOOKUP)
 async def get_quota(call: Call[Nothing, Nothing]) -> Reply:
     """Get a project's quotas and how much of them is used.
 
     `requests_per_minute`, `runs_per_minute` and `streams` count at each process of the server.
     """
-    return _reply(await commands.get(call.app, call.principal, call.path["project"]))
+    return _reply(await commands.get(*scoped(call)))
 
 
-@routes.route(
-    "PUT",
-    "/projects/{project}/quota",
-    body=PutQuota,
-    answer=QuotaList,
-    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
-)
+@routes.route("PUT", _QUOTA, body=PutQuota, answer=QuotaList, errors=CHANGE)
 async def put_quota(call: Call[PutQuota, Nothing]) -> Reply:
     """Set a project's quotas. This needs the scope `system`.
 
     They apply at once in this process, within five seconds in others.
     """
     values = msgspec.structs.asdict(call.body)
-    return _reply(await commands.put(call.app, call.principal, call.path["project"], values))
+    return _reply(await commands.put(*scoped(call), values))

@@ -11,13 +11,15 @@ from runstead.commands import records as commands
 from runstead.core.errors import Error
 from runstead.core.runs.transitions import IfMatch
 from runstead.core.usage.usage import Tokens, Usage
+from runstead.http.answers import answer_of
+from runstead.http.arguments import on_run
 from runstead.http.create_bodies import Labels
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Text, json_object
 from runstead.http.framework.views import view_of
 from runstead.http.run_view import RunView, run_view
-from runstead.http.runs import MISSING, InProject, run_ref
-from runstead.http.waits import RunAnswer
+from runstead.http.runs import MISSING, InProject
+from runstead.http.waits import RunAnswer, run_answer
 
 routes = Routes("Runs")
 
@@ -35,10 +37,7 @@ async def pause(call: Call[Nothing, InProject]) -> Reply:
     A worker that holds the run loses its lease, which does not count as a failed attempt. Pausing a paused
     run changes nothing.
     """
-    return await call.idempotent(
-        lambda idempotency: commands.pause(call.app, call.principal, run_ref(call), idempotency),
-        lambda written: Reply(200, RunAnswer(run_view(written.run))),
-    )
+    return await call.idempotent(lambda record: commands.pause(*on_run(call), record), run_answer)
 
 
 class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,16 +89,12 @@ async def update(call: Call[UpdateRun, InProject]) -> Reply:
     if call.body.labels is not msgspec.UNSET:
         names["labels"] = json_object(call.body.labels or None)
     return await call.idempotent(
-        lambda idempotency: commands.rename(
-            call.app, call.principal, run_ref(call), names, if_match, idempotency
-        ),
+        lambda record: commands.rename(*on_run(call), names, if_match, record),
         lambda written: Reply(200, run_view(written.run)),
     )
 
 
-class Deleted(msgspec.Struct, frozen=True):
-    deleted: Literal[True]
-    run_id: str
+Deleted = answer_of("Deleted", deleted=Literal[True], run_id=str)
 
 
 @routes.route(
@@ -114,7 +109,7 @@ async def delete(call: Call[Nothing, InProject]) -> Reply:
 
     Needs the scope admin.
     """
-    written = await commands.delete(call.app, call.principal, run_ref(call))
+    written = await commands.delete(*on_run(call))
     return Reply(200, Deleted(True, written.run.run_id))
 
 
@@ -192,6 +187,6 @@ def _usage_view(usage: Usage) -> UsageView:
 @routes.route("GET", "/runs/{run_id}/usage", query=InProject, answer=FamilyUsageView, errors=MISSING)
 async def usage(call: Call[Nothing, InProject]) -> Reply:
     """Get the tokens of a run and its family by model, as reported by the completions."""
-    run, found = await commands.usage(call.app, call.principal, run_ref(call))
+    run, found = await commands.usage(*on_run(call))
     views = map(_usage_view, found)
     return Reply(200, FamilyUsageView(run.run_id, run.root_run_id, *views))

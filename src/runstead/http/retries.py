@@ -3,26 +3,23 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import retry as commands
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import line
 from runstead.http.create_bodies import JsonValue, Labels
 from runstead.http.framework.endpoint import Call, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Text, bounded, json_object, json_value
+from runstead.http.framework.values import JsonObject, Text, bounded, json_object, json_value
 from runstead.http.runs import MISSING, Created, InProject, created
-from runstead.ports.store import Written
 
 routes = Routes("Runs")
 
 FromStep = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=limits.step_id_chars_max,
-        pattern=NO_CONTROLS,
-        description="The id of a step, as in `stepId` of its STEP_STARTED event. `failed`: the step that failed the run,"
+    line(
+        limits.step_id_chars_max,
+        "The id of a step, as in `stepId` of its STEP_STARTED event. `failed`: the step that failed the run,"
         " or else the first one without a result.",
     ),
 ]
@@ -68,17 +65,14 @@ async def retry(call: Call[RetryRun, InProject]) -> Reply:
     `retry_from` names the step from which it goes on.
     """
     body = call.body
-    changes = commands.Changes(
-        from_step=body.from_step,
+    changes = from_body(
+        commands.Changes,
+        body,
         input=bounded("input", json_value(body.input), limits.run_input_bytes_max),
         config=bounded("config", json_object(body.config), limits.run_config_bytes_max),
-        title=body.title,
         labels=json_object(body.labels),
     )
-
-    async def command(idempotency: IdempotencyRecord | None) -> Written:
-        return await commands.retry(
-            call.app, call.principal, call.path["run_id"], call.query.project, changes, idempotency
-        )
-
-    return await call.idempotent(command, created)
+    project = call.query.project
+    return await call.idempotent(
+        lambda record: commands.retry(*scoped(call), project, changes, record), created
+    )

@@ -12,9 +12,11 @@ from runstead.commands import runs as commands
 from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.runs.run import Kind, Run, RunStatus
+from runstead.http.answers import page_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted, paged
-from runstead.http.framework.values import Moment, PageInfo, PageLimit, Text, moment_ms
+from runstead.http.framework.problems import LOOKUP
+from runstead.http.framework.values import Moment, PageLimit, Text, moment_ms
 from runstead.http.run_view import RunView, not_read, run_view
 from runstead.ports.store import RunQuery
 
@@ -53,9 +55,7 @@ class ListRuns(RunFilters, frozen=True, kw_only=True):
     fields: Fields = []
 
 
-class RunPage(msgspec.Struct, frozen=True):
-    data: list[RunView]
-    page_info: PageInfo
+RunPage = page_of("RunPage", RunView)
 
 
 _cursor = msgspec.json.Decoder(tuple[int | None, int])
@@ -124,7 +124,7 @@ async def _page(call: Call[Nothing, ListRuns], project: str | None) -> Reply:
     return Reply(200, paged(page, query.cursor, lambda last: to_cursor(last, query.sort)))
 
 
-@routes.route("GET", "/projects/{project}/runs", query=ListRuns, answer=RunPage, errors=("NOT_FOUND",))
+@routes.route("GET", "/projects/{project}/runs", query=ListRuns, answer=RunPage, errors=LOOKUP)
 async def page_of_project(call: Call[Nothing, ListRuns]) -> Reply:
     """List a project's runs, newest first."""
     return await _page(call, call.path["project"])

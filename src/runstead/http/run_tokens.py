@@ -3,11 +3,13 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import run_tokens as commands
 from runstead.core import limits
 from runstead.core.clock import iso
+from runstead.http.answers import answer_of
+from runstead.http.arguments import scoped
+from runstead.http.bounds import between
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.views import Timestamp
 from runstead.http.runs import MISSING, InProject
@@ -47,13 +49,11 @@ async def child_token(call: Call[Nothing, InProject]) -> Reply:
 class CreateAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     """With `family`, the token also reads the run's descendants."""
 
-    expires_in_seconds: Annotated[int, Meta(ge=1, le=limits.run_token_s)]
+    expires_in_seconds: Annotated[int, between(1, limits.run_token_s)]
     family: bool = False
 
 
-class AccessToken(msgspec.Struct, frozen=True):
-    token: str
-    expires_at: Timestamp
+AccessToken = answer_of("AccessToken", token=str, expires_at=Timestamp)
 
 
 @routes.route(
@@ -84,7 +84,7 @@ async def access_token(call: Call[CreateAccessToken, InProject]) -> Reply:
 
 
 class CreateConversationToken(msgspec.Struct, frozen=True, kw_only=True):
-    expires_in_seconds: Annotated[int, Meta(ge=1, le=limits.run_token_s)]
+    expires_in_seconds: Annotated[int, between(1, limits.run_token_s)]
 
 
 @routes.route(
@@ -103,9 +103,6 @@ async def conversation_token(call: Call[CreateConversationToken, Nothing]) -> Re
     project.
     """
     token, expires_at = await commands.for_reading_conversation(
-        call.app,
-        call.principal,
-        call.path["conversation_id"],
-        expires_in_s=call.body.expires_in_seconds,
+        *scoped(call), expires_in_s=call.body.expires_in_seconds
     )
     return Reply(201, AccessToken(token, iso(expires_at)), {"Cache-Control": "no-store"})

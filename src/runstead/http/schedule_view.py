@@ -7,16 +7,8 @@ from msgspec import Meta
 
 from runstead.core.clock import iso_or_none
 from runstead.core.runs.run import RuntimeTargetKind
-from runstead.core.schedules.schedule import (
-    UNPLANNED,
-    ConcurrencyPolicy,
-    ConversationMode,
-    DefinitionSource,
-    Health,
-    Schedule,
-    ScheduleStatus,
-    ScheduleTargetKind,
-)
+from runstead.core.schedules import schedule as rules
+from runstead.core.schedules.schedule import Schedule
 from runstead.http.flow_bodies import DebounceBody, UniqueBody, bodies_of
 from runstead.http.framework.views import JsonObject, Timestamp, view_of
 
@@ -24,9 +16,9 @@ from runstead.http.framework.views import JsonObject, Timestamp, view_of
 class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
     """The target of a schedule. Only an agent's target has members for the conversation."""
 
-    kind: ScheduleTargetKind
+    kind: rules.ScheduleTargetKind
     id: str
-    conversation_mode: ConversationMode | msgspec.UnsetType = msgspec.UNSET
+    conversation_mode: rules.ConversationMode | msgspec.UnsetType = msgspec.UNSET
     conversation_id: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -36,11 +28,11 @@ class ScheduleView(msgspec.Struct, frozen=True):
     id: str
     project_id: str
     name: str
-    status: ScheduleStatus
+    status: rules.ScheduleStatus
     target: ScheduleTargetView
     schedule: Annotated[str, Meta(description="A cron expression of five fields; empty with `run_at`.")]
     timezone: str
-    definition_source: DefinitionSource
+    definition_source: rules.DefinitionSource
     source_trigger_id: str | None
     source_path: str | None
     source_hash: str | None
@@ -50,8 +42,8 @@ class ScheduleView(msgspec.Struct, frozen=True):
     config: JsonObject
     timeout_seconds: int
     backoff_limit: int
-    concurrency_policy: ConcurrencyPolicy
-    health: Health | None
+    concurrency_policy: rules.ConcurrencyPolicy
+    health: rules.Health | None
     max_runs: int | None
     run_count: int
     last_scheduled_at: Timestamp | None
@@ -91,7 +83,9 @@ def _target(schedule: Schedule) -> ScheduleTargetView:
 def view(schedule: Schedule, now: int) -> ScheduleView:
     """Build the view of a schedule. `now` (ms) is the time of its health."""
     # Unplanned schedules have no next time, and schedules in deletion do not fire.
-    next_fire_at = None if schedule.next_fire_at == UNPLANNED or not schedule.fires else schedule.next_fire_at
+    next_fire_at = (
+        None if schedule.next_fire_at == rules.UNPLANNED or not schedule.fires else schedule.next_fire_at
+    )
     return view_of(
         ScheduleView,
         schedule,

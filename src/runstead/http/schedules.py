@@ -10,23 +10,18 @@ from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.runs.flow import Debounce, Unique
 from runstead.core.runs.run import RuntimeTargetKind
+from runstead.core.schedules import schedule as rules
 from runstead.core.schedules.edits import Edit
-from runstead.core.schedules.schedule import (
-    ConcurrencyPolicy,
-    ConversationMode,
-    Schedule,
-    ScheduleStatus,
-    ScheduleTargetKind,
-    stored_flow,
-)
+from runstead.core.schedules.schedule import Schedule
+from runstead.http.answers import answer_of
+from runstead.http.arguments import named, scoped, set_members
+from runstead.http.bounds import between, line, text
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, debounce_of, unique_of
+from runstead.http.framework import values
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
-    END,
-    NO_CONTROLS,
-    NO_NUL,
     IdempotencyKey,
     JsonObject as Object,
     Moment,
@@ -35,8 +30,6 @@ from runstead.http.framework.values import (
     Positive,
     RuntimeTarget,
     Uuid,
-    json_object,
-    moment_ms,
 )
 from runstead.http.framework.views import Timestamp
 from runstead.http.schedule_view import ScheduleView, view
@@ -44,14 +37,12 @@ from runstead.ports.store import Written
 
 routes = Routes("Schedules")
 
+_SCHEDULES = "/projects/{project}/schedules"
+_SCHEDULE = _SCHEDULES + "/{schedule_id}"
+
 _TargetId = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=limits.target_chars_max - len("workflow:"),
-        pattern=NO_CONTROLS,
-        description="Without its kind: `inventory`, not `task:inventory`.",
-    ),
+    line(limits.target_chars_max - len("workflow:"), "Without its kind: `inventory`, not `task:inventory`."),
 ]
 _Cron = Annotated[
     str,
@@ -68,18 +59,13 @@ _Zone = Annotated[
         min_length=1,
         max_length=limits.timezone_chars_max,
         description="A time zone of the IANA database, such as `Europe/Berlin`.",
-        extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{END}"},
+        extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{values.END}"},
     ),
 ]
-_Timeout = Annotated[int, Meta(ge=1, le=limits.timeout_s_max)]
-_Backoff = Annotated[int, Meta(ge=0, le=limits.backoff_limit_max)]
+_Timeout = Annotated[int, between(1, limits.timeout_s_max)]
+_Backoff = Annotated[int, between(0, limits.backoff_limit_max)]
 _Staleness = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=limits.staleness_s_max,
-        description="The age of the last success after which `health` is `stale`.",
-    ),
+    int, between(1, limits.staleness_s_max, "The age of the last success after which `health` is `stale`.")
 ]
 
 
@@ -90,9 +76,9 @@ class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     `conversation_id`.
     """
 
-    kind: ScheduleTargetKind
+    kind: rules.ScheduleTargetKind
     id: _TargetId
-    conversation_mode: ConversationMode | None = None
+    conversation_mode: rules.ConversationMode | None = None
     conversation_id: Uuid | None = None
 
 
@@ -110,7 +96,7 @@ class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
     config: Object | None = None
     timeout_seconds: _Timeout | None = None
     backoff_limit: _Backoff | None = None
-    concurrency_policy: ConcurrencyPolicy | None = None
+    concurrency_policy: rules.ConcurrencyPolicy | None = None
     max_runs: Positive | None = None
     max_staleness_seconds: _Staleness | None = None
     concurrency_key: FlowKey | None = None
@@ -120,27 +106,19 @@ class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
 
 def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
     body.check()
-    optional = {
-        "timezone": body.timezone,
-        "runtime_target_kind": body.runtime_target_kind,
-        "config": json_object(body.config),
-        "timeout_seconds": body.timeout_seconds,
-        "backoff_limit": body.backoff_limit,
-        "concurrency_policy": body.concurrency_policy,
-        "concurrency_key": body.concurrency_key,
+    given = {
+        name: value
+        for name, value in msgspec.structs.asdict(body).items()
+        if value is not None and name in commands.NewSchedule.__struct_fields__
     }
-    return commands.NewSchedule(
-        name=body.name,
+    converted = {
         **_target_members(body.target),
-        schedule=body.schedule or "",
-        run_at=moment_ms("run_at", body.run_at),
-        runtime_target_environment_id=body.runtime_target_environment_id,
-        runtime_target_branch_id=body.runtime_target_branch_id,
-        max_runs=body.max_runs,
-        max_staleness_seconds=body.max_staleness_seconds,
-        flow=stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
-        **{name: value for name, value in optional.items() if value is not None},  # type: ignore[arg-type]
-    )
+        "run_at": values.moment_ms("run_at", body.run_at),
+        "flow": rules.stored_flow(unique_of(body.unique), debounce_of(body.debounce)),
+    }
+    if body.config is not None:
+        converted["config"] = values.json_object(body.config)
+    return commands.NewSchedule(**given | converted)
 
 
 def _target_members(target: ScheduleTarget) -> dict[str, Any]:
@@ -153,13 +131,12 @@ def _target_members(target: ScheduleTarget) -> dict[str, Any]:
     }
 
 
-class ScheduleAnswer(msgspec.Struct, frozen=True):
-    schedule: ScheduleView
+ScheduleAnswer = answer_of("ScheduleAnswer", schedule=ScheduleView)
 
 
 @routes.route(
     "POST",
-    "/projects/{project}/schedules",
+    _SCHEDULES,
     body=CreateSchedule,
     answer=ScheduleAnswer,
     status=201,
@@ -168,18 +145,15 @@ class ScheduleAnswer(msgspec.Struct, frozen=True):
 )
 async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
     """Create a schedule."""
-    new, ref = new_schedule(call.body), call.path["project"]
-
-    def answer(created: Schedule) -> Reply:
-        return Reply(201, ScheduleAnswer(view(created, created.created_at)))
-
+    new = new_schedule(call.body)
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer
+        lambda record: commands.create(*scoped(call), new, record),
+        lambda schedule: Reply(201, ScheduleAnswer(view(schedule, schedule.created_at))),
     )
 
 
 class ScheduleFilters(CursorQuery, frozen=True, kw_only=True):
-    status: ScheduleStatus | None = None
+    status: rules.ScheduleStatus | None = None
     source_trigger_id: Name | None = None
 
 
@@ -194,19 +168,12 @@ class ScheduleList(msgspec.Struct, frozen=True):
     page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route(
-    "GET", "/projects/{project}/schedules", query=ScheduleFilters, answer=ScheduleList, errors=LOOKUP
-)
+@routes.route("GET", _SCHEDULES, query=ScheduleFilters, answer=ScheduleList, errors=LOOKUP)
 async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     """List the project's schedules, oldest first."""
     query = call.query
     found = await commands.page(
-        call.app,
-        call.principal,
-        call.path["project"],
-        query.status,
-        query.source_trigger_id,
-        position_by_time(query.cursor),
+        *scoped(call), query.status, query.source_trigger_id, position_by_time(query.cursor)
     )
     now = await commands.health_time(call.app, found.rows)
     answer = listed(
@@ -215,10 +182,10 @@ async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     return Reply(200, {"source_schedules": [], **answer})
 
 
-@routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=LOOKUP)
+@routes.route("GET", _SCHEDULE, answer=ScheduleView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a schedule."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["schedule_id"])
+    found = await commands.get(*named(call))
     return Reply(200, view(found, await commands.health_time(call.app, [found])))
 
 
@@ -242,16 +209,14 @@ class UpdateSchedule(msgspec.Struct, frozen=True, kw_only=True):
     config: Object | _Unset = msgspec.UNSET
     timeout_seconds: _Timeout | _Unset = msgspec.UNSET
     backoff_limit: _Backoff | _Unset = msgspec.UNSET
-    concurrency_policy: ConcurrencyPolicy | _Unset = msgspec.UNSET
+    concurrency_policy: rules.ConcurrencyPolicy | _Unset = msgspec.UNSET
     max_runs: Positive | _Unset | None = msgspec.UNSET
     max_staleness_seconds: _Staleness | _Unset | None = msgspec.UNSET
     concurrency_key: FlowKey | _Unset | None = msgspec.UNSET
     unique: UniqueBody | _Unset | None = msgspec.UNSET
     debounce: DebounceBody | _Unset | None = msgspec.UNSET
     status: Literal["active", "paused"] | _Unset = msgspec.UNSET
-    paused_reason: (
-        Annotated[str, Meta(max_length=limits.schedule_reason_chars_max, pattern=NO_NUL)] | _Unset | None
-    ) = msgspec.UNSET
+    paused_reason: Annotated[str, text(limits.schedule_reason_chars_max)] | _Unset | None = msgspec.UNSET
 
 
 _PLAIN = (
@@ -267,39 +232,34 @@ _PLAIN = (
 
 
 def _edit(body: UpdateSchedule) -> Edit:
-    members = {name: value for name in _PLAIN if (value := getattr(body, name)) is not msgspec.UNSET}
+    given = set_members(body)
+    members = {name: given[name] for name in _PLAIN if name in given}
     if body.schedule is not msgspec.UNSET:
         members |= {"schedule": body.schedule, "run_at": None}
     if body.run_at is not msgspec.UNSET:
         # A change that sets both is refused by `schedule.check`.
-        members |= {"schedule": members.get("schedule", ""), "run_at": moment_ms("run_at", body.run_at)}
+        members |= {
+            "schedule": members.get("schedule", ""),
+            "run_at": values.moment_ms("run_at", body.run_at),
+        }
     if body.target is not msgspec.UNSET:
         members |= _target_members(body.target)
         if body.target.kind == "agent" and body.target.conversation_mode is None:
             members["conversation_mode"] = "create_new" if body.target.conversation_id is None else "existing"
     if body.config is not msgspec.UNSET:
-        members["config"] = json_object(body.config)
-    members |= _runtime_target(body)
-    return Edit(
-        members=members,
-        flow=_flow(body),
-        status=None if body.status is msgspec.UNSET else body.status,
-        paused_reason=body.paused_reason,
-    )
-
-
-def _flow(body: UpdateSchedule) -> dict[str, Unique | Debounce | None]:
+        members["config"] = values.json_object(body.config)
+    members |= _runtime_target(given)
     flow: dict[str, Unique | Debounce | None] = {}
     if body.unique is not msgspec.UNSET:
         flow["unique"] = unique_of(body.unique)
     if body.debounce is not msgspec.UNSET:
         flow["debounce"] = debounce_of(body.debounce)
-    return flow
+    return Edit(members=members, flow=flow, status=given.get("status"), paused_reason=body.paused_reason)
 
 
-def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
+def _runtime_target(given: dict[str, Any]) -> dict[str, Any]:
     names = RuntimeTarget.__struct_fields__
-    changed = {name: value for name in names if (value := getattr(body, name)) is not msgspec.UNSET}
+    changed = {name: given[name] for name in names if name in given}
     if not changed:
         return {}
     whole = dict.fromkeys(names) | {"runtime_target_kind": "main_branch"} | changed
@@ -309,42 +269,31 @@ def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
 
 @routes.route(
     "PATCH",
-    "/projects/{project}/schedules/{schedule_id}",
+    _SCHEDULE,
     body=UpdateSchedule,
     answer=ScheduleAnswer,
     errors=(*CHANGE, "SCHEDULE_DELETING", "SCHEDULE_FROM_SOURCE"),
 )
 async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     """Edit, pause or resume a schedule."""
-    wanted, path = _edit(call.body), call.path
+    wanted = _edit(call.body)
     now = await commands.now(call.app)
 
     def answer(changed: Schedule) -> Reply:
         return Reply(200, ScheduleAnswer(view(changed, max(now, changed.updated_at))))
 
-    return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app, call.principal, path["project"], path["schedule_id"], wanted, idempotency
-        ),
-        answer,
-    )
+    return await call.idempotent(lambda record: commands.change(*named(call), wanted, record), answer)
 
 
-@routes.route(
-    "DELETE",
-    "/projects/{project}/schedules/{schedule_id}",
-    answer=ScheduleAnswer,
-    errors=(*CHANGE, "SCHEDULE_FROM_SOURCE"),
-)
+@routes.route("DELETE", _SCHEDULE, answer=ScheduleAnswer, errors=(*CHANGE, "SCHEDULE_FROM_SOURCE"))
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a schedule: it stops firing, and is deleted when its runs have ended. The runs stay."""
-    path = call.path
-    deleting = await commands.delete(call.app, call.principal, path["project"], path["schedule_id"])
+    deleting = await commands.delete(*named(call))
     return Reply(200, ScheduleAnswer(view(deleting, deleting.updated_at)))
 
 
 class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
-    count: Annotated[int, Meta(ge=1, le=limits.upcoming_times_max)] = limits.upcoming_times_default
+    count: Annotated[int, between(1, limits.upcoming_times_max)] = limits.upcoming_times_default
 
 
 class UpcomingTimes(msgspec.Struct, frozen=True):
@@ -353,17 +302,11 @@ class UpcomingTimes(msgspec.Struct, frozen=True):
     data: list[Timestamp]
 
 
-@routes.route(
-    "GET",
-    "/projects/{project}/schedules/{schedule_id}/upcoming",
-    query=Upcoming,
-    answer=UpcomingTimes,
-    errors=LOOKUP,
-)
+@routes.route("GET", _SCHEDULE + "/upcoming", query=Upcoming, answer=UpcomingTimes, errors=LOOKUP)
 async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
     """List the next times at which a schedule fires. A paused or completed schedule has none."""
-    path, count = call.path, call.query.count
-    times = await commands.upcoming(call.app, call.principal, path["project"], path["schedule_id"], count)
+    count = call.query.count
+    times = await commands.upcoming(*named(call), count)
     return Reply(200, UpcomingTimes([iso(at) for at in times]))
 
 
@@ -382,7 +325,7 @@ class ScheduleRun(msgspec.Struct, frozen=True):
 
 @routes.route(
     "POST",
-    "/projects/{project}/schedules/{schedule_id}/runs",
+    _SCHEDULE + "/runs",
     body=RunSchedule,
     answer=ScheduleRun,
     status=201,
@@ -400,14 +343,5 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
         return Reply(201, ScheduleRun(run.run_id, run.uid, path["schedule_id"]))
 
     return await call.idempotent(
-        lambda idempotency: commands.run(
-            call.app,
-            call.principal,
-            path["project"],
-            path["schedule_id"],
-            body.idempotency_key,
-            body.run_name,
-            idempotency,
-        ),
-        answer,
+        lambda record: commands.run(*named(call), body.idempotency_key, body.run_name, record), answer
     )

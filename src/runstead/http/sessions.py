@@ -1,16 +1,17 @@
 """Worker sessions: a worker's own identifier of its work on a run."""
 
-import uuid
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import workers as commands
 from runstead.core import limits
-from runstead.core.queue.worker import Session, SessionStatus
+from runstead.core.queue.worker import SessionStatus
+from runstead.http.answers import answer_of
+from runstead.http.arguments import named
+from runstead.http.bounds import line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, json_object
+from runstead.http.framework.values import JsonObject, json_object
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import SessionView, session_view
 
@@ -20,15 +21,12 @@ routes = Routes("Workers")
 class PutSession(msgspec.Struct, frozen=True, kw_only=True):
     """The worker's own identifier of its work on the run."""
 
-    session_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.session_key_chars_max, pattern=NO_CONTROLS)
-    ]
+    session_key: Annotated[str, line(limits.session_key_chars_max)]
     status: SessionStatus = "active"
     metadata: JsonObject | None = None
 
 
-class SessionAnswer(msgspec.Struct, frozen=True):
-    session: SessionView
+SessionAnswer = answer_of("SessionAnswer", session=SessionView)
 
 
 @routes.route(
@@ -40,21 +38,9 @@ class SessionAnswer(msgspec.Struct, frozen=True):
 )
 async def put_session(call: Call[PutSession, Nothing]) -> Reply:
     """Store the worker's session of a run. The next attempt gets it."""
-    body, path = call.body, call.path
-    session = Session(
-        id=str(uuid.uuid4()),
-        run_id="",
-        implementation_kind="",
-        worker_id="",
-        session_key=body.session_key,
-        status=body.status,
-        created_at=0,
-        updated_at=0,
-        metadata=json_object(body.metadata),
-    )
+    body = call.body
+    members = msgspec.structs.asdict(body) | {"metadata": json_object(body.metadata)}
     return await call.idempotent(
-        lambda idempotency: commands.put_session(
-            call.app, call.principal, path["worker_id"], path["run_id"], session, fence(call), idempotency
-        ),
+        lambda record: commands.put_session(*named(call), members, fence(call), record),
         lambda stored: Reply(200, SessionAnswer(session_view(stored))),
     )

@@ -1,17 +1,20 @@
 """Signals to a run: sent, and listed."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from runstead.commands import signals as commands
 from runstead.core import limits
-from runstead.core.runs.signal import Signal, SignalName
+from runstead.core.runs.signal import SignalName
+from runstead.http.answers import page_of
+from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
-from runstead.http.framework.values import Count, IdempotencyKey, PageInfo, PageLimit
+from runstead.http.framework.values import Count, IdempotencyKey, PageLimit
 from runstead.http.framework.views import Json, Timestamp, view_of
-from runstead.http.runs import MISSING, WRITE, InProject, run_ref
+from runstead.http.runs import MISSING, WRITE, InProject
 from runstead.ports.store import Written
 
 routes = Routes("Runs")
@@ -62,9 +65,7 @@ async def send(call: Call[SendSignal, InProject]) -> Reply:
         taken = signal.taken_at is not None
         return Reply(202, SignalAnswer(sent, delivered=taken, duplicate=written.transition.duplicate))
 
-    return await call.idempotent(
-        lambda idempotency: commands.send(call.app, call.principal, run_ref(call), new, idempotency), answer
-    )
+    return await call.idempotent(lambda record: commands.send(*on_run(call), new, record), answer)
 
 
 class SignalsQuery(InProject, frozen=True, kw_only=True):
@@ -86,20 +87,13 @@ class SignalView(msgspec.Struct, frozen=True):
     event_id: int | None
 
 
-class SignalList(msgspec.Struct, frozen=True):
-    data: list[SignalView]
-    page_info: PageInfo
+SignalList = page_of("SignalList", SignalView)
+_view = partial(view_of, SignalView)
 
 
 @routes.route("GET", "/runs/{run_id}/signals", query=SignalsQuery, answer=SignalList, errors=MISSING)
 async def signals(call: Call[Nothing, SignalsQuery]) -> Reply:
     """List the signals of a run, oldest first."""
     query = call.query
-    found = await commands.of_run(
-        call.app, call.principal, run_ref(call), query.cursor, query.limit, taken=query.taken
-    )
+    found = await commands.of_run(*on_run(call), query.cursor, query.limit, taken=query.taken)
     return Reply(200, paged(fitted(found, _view), query.cursor, lambda last: last.number))
-
-
-def _view(signal: Signal) -> SignalView:
-    return view_of(SignalView, signal)

@@ -12,6 +12,7 @@ from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.run import Run
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import LOOKUP
 from runstead.http.framework.views import JsonObject
 from runstead.http.inputs import view
 from runstead.http.run_view import agent_details, projection as projection_view
@@ -92,10 +93,7 @@ def _fitting(values: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 @routes.route(
-    "GET",
-    "/conversations/{conversation_id}/runs/{run_id}/snapshot",
-    answer=Snapshot,
-    errors=("NOT_FOUND",),
+    "GET", "/conversations/{conversation_id}/runs/{run_id}/snapshot", answer=Snapshot, errors=LOOKUP
 )
 async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
     """Get a snapshot of an agent run's log. To follow the run, open its stream after `after_event_id`."""

@@ -8,8 +8,10 @@ from msgspec import Meta
 from runstead.commands import source_schedules as commands
 from runstead.commands.schedules import health_time
 from runstead.core import limits
+from runstead.http.arguments import from_body, scoped
+from runstead.http.bounds import line
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, Name
+from runstead.http.framework.values import Name
 from runstead.http.schedule_view import ScheduleView, view
 from runstead.http.schedules import CreateSchedule, new_schedule
 
@@ -23,14 +25,8 @@ class SourceSchedule(CreateSchedule, frozen=True, kw_only=True, omit_defaults=Tr
     """
 
     source_trigger_id: Name
-    source_path: (
-        Annotated[str, Meta(min_length=1, max_length=limits.source_path_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
-    source_hash: (
-        Annotated[str, Meta(min_length=1, max_length=limits.source_hash_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
+    source_path: Annotated[str, line(limits.source_path_chars_max)] | None = None
+    source_hash: Annotated[str, line(limits.source_hash_chars_max)] | None = None
 
 
 class SyncSourceSchedules(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,15 +58,10 @@ class SyncedSchedules(msgspec.Struct, frozen=True):
 async def sync(call: Call[SyncSourceSchedules, Nothing]) -> Reply:
     """Replace the schedules of a project's source code, in one transaction."""
     wanted = [
-        commands.SourceSchedule(
-            source_trigger_id=schedule.source_trigger_id,
-            definition=new_schedule(schedule),
-            source_path=schedule.source_path,
-            source_hash=schedule.source_hash,
-        )
+        from_body(commands.SourceSchedule, schedule, definition=new_schedule(schedule))
         for schedule in call.body.schedules
     ]
-    synced = await commands.sync(call.app, call.principal, call.path["project"], wanted, call.body.app)
+    synced = await commands.sync(*scoped(call), wanted, call.body.app)
     kinds = (synced.created, synced.updated, synced.removed, synced.unchanged)
     now = await health_time(call.app, [schedule for found in kinds for schedule in found])
     return Reply(200, SyncedSchedules(*([view(schedule, now) for schedule in found] for found in kinds)))

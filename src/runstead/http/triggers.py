@@ -10,35 +10,32 @@ from runstead.commands import triggers as commands
 from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
+from runstead.http.answers import answer_of, list_of
+from runstead.http.arguments import from_body, named, scoped
+from runstead.http.bounds import text
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
+from runstead.http.framework import values
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import (
-    ANY_TARGET,
-    NO_CONTROLS,
-    JsonObject as Object,
-    Name,
-    PageInfo,
-    Uuid,
-    bounded,
-    json_object,
-    json_value,
-)
+from runstead.http.framework.values import JsonObject as Object, Name, Uuid
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import Written
 
 routes = Routes("Triggers")
 
+_TRIGGERS = "/projects/{project}/triggers"
+_TRIGGER = _TRIGGERS + "/{trigger_id}"
+
 FORM: Final = "application/x-www-form-urlencoded"
 _fields_max: Final = 1_000
 _Target = Annotated[
     str,
-    Meta(
-        max_length=limits.target_chars_max,
-        pattern=ANY_TARGET,
-        description="`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
+    text(
+        limits.target_chars_max,
+        "`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
+        pattern=values.ANY_TARGET,
     ),
 ]
 
@@ -54,7 +51,7 @@ class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
     target: _Target
     name: Name | None = None
     config: Object | None = None
-    secret: Annotated[str, Meta(min_length=16, max_length=255, pattern=NO_CONTROLS)] | None = None
+    secret: Annotated[str, Meta(min_length=16, max_length=255, pattern=values.NO_CONTROLS)] | None = None
     conversation_id: Uuid | None = None
     concurrency_key: FlowKey | None = None
     unique: UniqueBody | None = None
@@ -100,8 +97,9 @@ class TriggerView(msgspec.Struct, frozen=True):
     debounce: DebounceBody | msgspec.UnsetType = msgspec.UNSET
 
 
-class TriggerAnswer(msgspec.Struct, frozen=True):
-    trigger: TriggerView
+TriggerAnswer = answer_of("TriggerAnswer", trigger=TriggerView)
+TriggerList = list_of("TriggerList", TriggerView, "triggers")
+TriggerDeleted = answer_of("TriggerDeleted", deleted=bool)
 
 
 class CreatedTrigger(msgspec.Struct, frozen=True):
@@ -109,13 +107,6 @@ class CreatedTrigger(msgspec.Struct, frozen=True):
 
     trigger: TriggerView
     token: str | None
-
-
-class TriggerList(msgspec.Struct, frozen=True):
-    """`page_info` is present if more triggers follow, or if `cursor` was sent."""
-
-    data: list[TriggerView]
-    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 def view(trigger: Trigger) -> TriggerView:
@@ -133,21 +124,19 @@ def view(trigger: Trigger) -> TriggerView:
 
 
 def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
-    return commands.NewTrigger(
-        target=body.target,
+    return from_body(
+        commands.NewTrigger,
+        body,
         token=token,
-        name=body.name,
-        config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
-        secret=body.secret,
+        config=values.bounded("config", values.json_object(body.config), limits.trigger_config_bytes_max),
         conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
         flow=flow_of(body.unique, body.debounce, body.concurrency_key),
-        event=body.event,
     )
 
 
 @routes.route(
     "POST",
-    "/projects/{project}/triggers",
+    _TRIGGERS,
     body=CreateTrigger,
     answer=CreatedTrigger,
     status=201,
@@ -156,84 +145,55 @@ def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
 )
 async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     """Create a trigger. Its token is shown only in this answer."""
-    ref, token = call.path["project"], new_token()
+    token = new_token()
     new = new_trigger(call.body, token)
-
-    def answer(created: Trigger) -> Reply:
-        return Reply(201, CreatedTrigger(view(created), token))
-
     return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer, token
+        lambda record: commands.create(*scoped(call), new, record),
+        lambda trigger: Reply(201, CreatedTrigger(view(trigger), token)),
+        token,
     )
 
 
-@routes.route("GET", "/projects/{project}/triggers", query=CursorQuery, answer=TriggerList, errors=LOOKUP)
+@routes.route("GET", _TRIGGERS, query=CursorQuery, answer=TriggerList, errors=LOOKUP)
 async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's triggers, oldest first."""
     cursor = call.query.cursor
     after = position_by_time(cursor)
-    found = await commands.page(call.app, call.principal, call.path["project"], after)
+    found = await commands.page(*scoped(call), after)
     return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), cursor))
 
 
-@routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=LOOKUP)
+@routes.route("GET", _TRIGGER, answer=TriggerView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a trigger."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["trigger_id"])
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
-@routes.route(
-    "PATCH",
-    "/projects/{project}/triggers/{trigger_id}",
-    body=UpdateTrigger,
-    answer=TriggerAnswer,
-    errors=CHANGE,
-)
+@routes.route("PATCH", _TRIGGER, body=UpdateTrigger, answer=TriggerAnswer, errors=CHANGE)
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename, enable or disable a trigger, or let other events start its runs."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["trigger_id"],
-            name=body.name,
-            enabled=body.enabled,
-            event=body.event,
-            idempotency=idempotency,
+        lambda record: commands.change(
+            *named(call), name=body.name, enabled=body.enabled, event=body.event, idempotency=record
         ),
         lambda trigger: Reply(200, TriggerAnswer(view(trigger))),
     )
 
 
-class TriggerDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
-
-
-@routes.route("DELETE", "/projects/{project}/triggers/{trigger_id}", answer=TriggerDeleted, errors=CHANGE)
+@routes.route("DELETE", _TRIGGER, answer=TriggerDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a trigger. Its runs stay."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["trigger_id"])
+    await commands.delete(*named(call))
     return Reply(200, TriggerDeleted(deleted=True))
 
 
-@routes.route(
-    "POST", "/projects/{project}/triggers/{trigger_id}/rotate", answer=CreatedTrigger, errors=CHANGE
-)
+@routes.route("POST", _TRIGGER + "/rotate", answer=CreatedTrigger, errors=CHANGE)
 async def rotate(call: Call[Nothing, Nothing]) -> Reply:
     """Replace a trigger's token. The old token is refused at once."""
-    path, token = call.path, new_token()
+    token = new_token()
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["trigger_id"],
-            token=token,
-            idempotency=idempotency,
-        ),
+        lambda record: commands.change(*named(call), token=token, idempotency=record),
         lambda trigger: Reply(200, CreatedTrigger(view(trigger), token)),
         token,
     )
@@ -276,9 +236,7 @@ async def fire(call: Call[Nothing, Nothing]) -> Reply:
     def payload() -> bytes | None:
         if kind == FORM:
             return _form(call.raw)
-        if not call.raw:
-            return None
-        return json_value(decode_body(call.raw, msgspec.Raw))
+        return values.json_value(decode_body(call.raw, msgspec.Raw)) if call.raw else None
 
     request = commands.TriggerRequest(
         token=call.path["token"], raw=call.raw, header=call.header, payload=payload

@@ -5,9 +5,11 @@ import msgspec
 from runstead.commands import values as commands
 from runstead.core.clock import iso
 from runstead.core.runs.values import ValueName
+from runstead.http.answers import answer_of
+from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.views import Json, Timestamp
-from runstead.http.runs import MISSING, InProject, run_ref
+from runstead.http.runs import MISSING, InProject
 
 routes = Routes("Runs")
 
@@ -25,13 +27,12 @@ class ValueView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class Values(msgspec.Struct, frozen=True):
-    data: list[ValueView]
+Values = answer_of("Values", data=list[ValueView])
 
 
 @routes.route("GET", "/runs/{run_id}/values", query=ValueFilter, answer=Values, errors=MISSING)
 async def values(call: Call[Nothing, ValueFilter]) -> Reply:
     """List the named values that a run's worker has set, at any time, also after the run's end."""
-    found = await commands.of_run(call.app, call.principal, run_ref(call), call.query.name)
+    found = await commands.of_run(*on_run(call), call.query.name)
     views = [ValueView(one.name, msgspec.Raw(one.value), one.event_id, iso(one.updated_at)) for one in found]
     return Reply(200, Values(views))

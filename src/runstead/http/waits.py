@@ -10,11 +10,13 @@ from runstead.core import limits
 from runstead.core.errors import invalid_at
 from runstead.core.runs.event_match import Match, check_match
 from runstead.core.runs.signal import AwaitedEvent, Signal, SignalName
+from runstead.http.answers import answer_of
+from runstead.http.arguments import from_body, on_run
 from runstead.http.framework.endpoint import Call, Reply, Routes
 from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
 from runstead.http.framework.views import Json
 from runstead.http.run_view import RunView, run_view
-from runstead.http.runs import WRITE, InProject, fence, run_ref
+from runstead.http.runs import WRITE, InProject, fence
 from runstead.ports.store import Written
 
 routes = Routes("Runs")
@@ -51,18 +53,13 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
     body = call.body
     if body.type == "tool_result" and body.tool_call_id is None:
         raise invalid_at("$.tool_call_id", "missing", "A tool_result needs a tool_call_id")
-    request = commands.Resume(
-        type=body.type, tool_call_id=body.tool_call_id, result=body.result, is_error=body.is_error
-    )
+    request = from_body(commands.Resume, body)
 
     def answer(written: Written) -> Reply:
         duplicate = {"duplicate": True} if written.transition.duplicate else {}
         return Reply(200, {"accepted": True, **duplicate})
 
-    return await call.idempotent(
-        lambda idempotency: commands.resume(call.app, call.principal, run_ref(call), request, idempotency),
-        answer,
-    )
+    return await call.idempotent(lambda record: commands.resume(*on_run(call), request, record), answer)
 
 
 class OpenEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +103,11 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Positive | None = None
 
 
-class RunAnswer(msgspec.Struct, frozen=True):
-    run: RunView
+RunAnswer = answer_of("RunAnswer", run=RunView)
+
+
+def run_answer(written: Written) -> Reply:
+    return Reply(200, RunAnswer(run_view(written.run)))
 
 
 class TakenSignal(msgspec.Struct, frozen=True):
@@ -134,20 +134,17 @@ class WaitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 async def wait(call: Call[WaitRun, InProject]) -> Reply:
     """Let a run wait until a resume. It cannot be claimed meanwhile."""
     body = call.body
-    new = waiting.Wait(
-        reason=body.reason,
-        tool_call_id=body.tool_call_id,
-        tool_name=body.tool_name,
+    new = from_body(
+        waiting.Wait,
+        body,
         resume_at=moment_ms("resume_at", body.resume_at),
         expires_at=moment_ms("expires_at", body.expires_at),
-        awaited_run_id=body.awaited_run_id,
         approvals=tuple(body.open_approvals),
         events=_awaited(body),
-        release=body.release,
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
-        lambda idempotency: waiting.wait(call.app, call.principal, run_ref(call), new, proof, idempotency),
+        lambda record: waiting.wait(*on_run(call), new, proof, record),
         lambda written: Reply(200, WaitAnswer(run_view(written.run), _taken(written.transition.signal))),
     )
 
@@ -174,20 +171,11 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @routes.route(
-    "POST",
-    "/runs/{run_id}/heartbeats",
-    body=Heartbeat,
-    query=InProject,
-    answer=RunAnswer,
-    errors=WRITE,
+    "POST", "/runs/{run_id}/heartbeats", body=Heartbeat, query=InProject, answer=RunAnswer, errors=WRITE
 )
 async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
     """Renew the lease of the current attempt. On 409 ATTEMPT_SUPERSEDED, the worker must stop."""
-    proof = fence(call, call.body.attempt)
-    lease_s = call.body.lease_duration_seconds
+    proof, lease_s = fence(call, call.body.attempt), call.body.lease_duration_seconds
     return await call.idempotent(
-        lambda idempotency: commands.heartbeat(
-            call.app, call.principal, run_ref(call), lease_s, proof, idempotency
-        ),
-        lambda written: Reply(200, RunAnswer(run_view(written.run))),
+        lambda record: commands.heartbeat(*on_run(call), lease_s, proof, record), run_answer
     )

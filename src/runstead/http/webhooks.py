@@ -9,14 +9,20 @@ from runstead.commands import webhooks as commands
 from runstead.core import limits
 from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
+from runstead.http.answers import answer_of, page_of
+from runstead.http.arguments import named, scoped
+from runstead.http.bounds import text
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import SECRET, PageInfo, PageLimit
+from runstead.http.framework.values import SECRET, PageLimit
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import ListPage
 
 routes = Routes("Webhooks")
+
+_WEBHOOKS = "/projects/{project}/webhooks"
+_WEBHOOK = _WEBHOOKS + "/{webhook_id}"
 
 WebhookEvent: TypeAlias = Literal[
     "*",
@@ -31,14 +37,7 @@ WebhookEvent: TypeAlias = Literal[
 """`*` and the event types of `core.webhooks.event.EVENT_TYPES`."""
 _Url = Annotated[str, Meta(min_length=1, max_length=limits.webhook_url_chars_max)]
 _Events = Annotated[list[WebhookEvent], Meta(min_length=1, max_length=32)]
-_Secret = Annotated[
-    str,
-    Meta(
-        max_length=128,
-        pattern=SECRET,
-        description="`whsec_` and the base64 of 24 to 64 random bytes.",
-    ),
-]
+_Secret = Annotated[str, text(128, "`whsec_` and the base64 of 24 to 64 random bytes.", pattern=SECRET)]
 _WRITE_SECRET = (*CHANGE, "ENCRYPTION_KEY_MISSING")
 
 
@@ -90,8 +89,9 @@ class WebhookView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
 
 
-class WebhookAnswer(msgspec.Struct, frozen=True):
-    webhook: WebhookView
+WebhookAnswer = answer_of("WebhookAnswer", webhook=WebhookView)
+WebhookList = answer_of("WebhookList", data=list[WebhookView])
+WebhookDeleted = answer_of("WebhookDeleted", deleted=bool)
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
@@ -99,10 +99,6 @@ class CreatedWebhook(msgspec.Struct, frozen=True):
 
     webhook: WebhookView
     secret: str | None
-
-
-class WebhookList(msgspec.Struct, frozen=True):
-    data: list[WebhookView]
 
 
 class DeliveryView(msgspec.Struct, frozen=True):
@@ -126,13 +122,8 @@ class DeliveryView(msgspec.Struct, frozen=True):
     duration_ms: int | None
 
 
-class DeliveryAnswer(msgspec.Struct, frozen=True):
-    delivery: DeliveryView
-
-
-class DeliveryPage(msgspec.Struct, frozen=True):
-    data: list[DeliveryView]
-    page_info: PageInfo
+DeliveryAnswer = answer_of("DeliveryAnswer", delivery=DeliveryView)
+DeliveryPage = page_of("DeliveryPage", DeliveryView)
 
 
 def view(webhook: Webhook) -> WebhookView:
@@ -145,7 +136,7 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
 
 @routes.route(
     "POST",
-    "/projects/{project}/webhooks",
+    _WEBHOOKS,
     body=CreateWebhook,
     answer=CreatedWebhook,
     status=201,
@@ -154,114 +145,70 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
 )
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     """Create a webhook. Its secret is shown only in this answer."""
-    body, ref = call.body, call.path["project"]
-    secret = commands.new_secret() if body.secret is None else body.secret
-
-    def answer(created: Webhook) -> Reply:
-        return Reply(201, CreatedWebhook(view(created), secret))
-
+    body, secret = call.body, call.body.secret or commands.new_secret()
+    body_format = body.format or "standard"
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app,
-            call.principal,
-            ref,
-            body.url,
-            body.events,
-            secret,
-            idempotency,
-            body_format=body.format or "standard",
+        lambda record: commands.create(
+            *scoped(call), body.url, body.events, secret, record, body_format=body_format
         ),
-        answer,
+        lambda webhook: Reply(201, CreatedWebhook(view(webhook), secret)),
         secret,
     )
 
 
-@routes.route("GET", "/projects/{project}/webhooks", answer=WebhookList, errors=LOOKUP)
+@routes.route("GET", _WEBHOOKS, answer=WebhookList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's webhooks, oldest first."""
-    found = await commands.page(call.app, call.principal, call.path["project"])
+    found = await commands.page(*scoped(call))
     return Reply(200, WebhookList([view(webhook) for webhook in found]))
 
 
-@routes.route("GET", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookView, errors=LOOKUP)
+@routes.route("GET", _WEBHOOK, answer=WebhookView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a webhook."""
-    found = await commands.get(call.app, call.principal, call.path["project"], call.path["webhook_id"])
-    return Reply(200, view(found))
+    return Reply(200, view(await commands.get(*named(call))))
 
 
-@routes.route(
-    "PATCH",
-    "/projects/{project}/webhooks/{webhook_id}",
-    body=UpdateWebhook,
-    answer=WebhookAnswer,
-    errors=CHANGE,
-)
+@routes.route("PATCH", _WEBHOOK, body=UpdateWebhook, answer=WebhookAnswer, errors=CHANGE)
 async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change a webhook's URL or events, enable or disable it."""
-    body, path = call.body, call.path
+    body = call.body
     return await call.idempotent(
-        lambda idempotency: commands.change(
-            call.app,
-            call.principal,
-            path["project"],
-            path["webhook_id"],
-            url=body.url,
-            events=body.events,
-            enabled=body.enabled,
-            idempotency=idempotency,
+        lambda record: commands.change(
+            *named(call), url=body.url, events=body.events, enabled=body.enabled, idempotency=record
         ),
         lambda webhook: Reply(200, WebhookAnswer(view(webhook))),
     )
 
 
-class WebhookDeleted(msgspec.Struct, frozen=True):
-    deleted: bool
-
-
-@routes.route("DELETE", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookDeleted, errors=CHANGE)
+@routes.route("DELETE", _WEBHOOK, answer=WebhookDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a webhook with its deliveries. Pending deliveries are not sent."""
-    await commands.delete(call.app, call.principal, call.path["project"], call.path["webhook_id"])
+    await commands.delete(*named(call))
     return Reply(200, WebhookDeleted(deleted=True))
 
 
-@routes.route(
-    "POST",
-    "/projects/{project}/webhooks/{webhook_id}/rotate",
-    body=RotateWebhook,
-    answer=CreatedWebhook,
-    errors=_WRITE_SECRET,
-)
+@routes.route("POST", _WEBHOOK + "/rotate", body=RotateWebhook, answer=CreatedWebhook, errors=_WRITE_SECRET)
 async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     """Replace a webhook's secret. For 24 hours, deliveries are also signed with the old secret."""
-    path = call.path
-    secret = commands.new_secret() if call.body.secret is None else call.body.secret
+    secret = call.body.secret or commands.new_secret()
     return await call.idempotent(
-        lambda idempotency: commands.rotate(
-            call.app, call.principal, path["project"], path["webhook_id"], secret, idempotency
-        ),
+        lambda record: commands.rotate(*named(call), secret, record),
         lambda webhook: Reply(200, CreatedWebhook(view(webhook), secret)),
         secret,
     )
 
 
 @routes.route(
-    "POST",
-    "/projects/{project}/webhooks/{webhook_id}/test",
-    answer=DeliveryAnswer,
-    status=202,
-    errors=(*CHANGE, "WEBHOOK_DISABLED"),
+    "POST", _WEBHOOK + "/test", answer=DeliveryAnswer, status=202, errors=(*CHANGE, "WEBHOOK_DISABLED")
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send a `webhook.test` event. The list of deliveries shows its outcome."""
-    path = call.path
-    return await call.idempotent(
-        lambda idempotency: commands.send_test(
-            call.app, call.principal, path["project"], path["webhook_id"], idempotency
-        ),
-        lambda delivery: Reply(202, DeliveryAnswer(delivery_view(delivery))),
-    )
+    return await call.idempotent(lambda record: commands.send_test(*named(call), record), _queued)
+
+
+def _queued(delivery: Delivery) -> Reply:
+    return Reply(202, DeliveryAnswer(delivery_view(delivery)))
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,24 +217,12 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     limit: PageLimit = limits.page_rows_default
 
 
-@routes.route(
-    "GET",
-    "/projects/{project}/webhooks/{webhook_id}/deliveries",
-    query=DeliveryFilter,
-    answer=DeliveryPage,
-    errors=LOOKUP,
-)
+@routes.route("GET", _WEBHOOK + "/deliveries", query=DeliveryFilter, answer=DeliveryPage, errors=LOOKUP)
 async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
     """List the deliveries of the last week and the pending ones, newest first."""
-    query, path = call.query, call.path
+    query = call.query
     found = await commands.deliveries(
-        call.app,
-        call.principal,
-        path["project"],
-        path["webhook_id"],
-        query.limit + 1,
-        position_by_seq(query.cursor),
-        query.status,
+        *named(call), query.limit + 1, position_by_seq(query.cursor), query.status
     )
     shown = fitted(ListPage.of(found, query.limit), delivery_view)
     return Reply(200, paged(shown, query.cursor, lambda last: last.seq))
@@ -295,17 +230,14 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
 
 @routes.route(
     "POST",
-    "/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    _WEBHOOK + "/deliveries/{delivery_id}/redeliver",
     answer=DeliveryAnswer,
     status=202,
     errors=(*CHANGE, "WEBHOOK_DISABLED"),
 )
 async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
     """Send a delivery again under the same id, whatever its status."""
-    path = call.path
+    delivery_id = call.path["delivery_id"]
     return await call.idempotent(
-        lambda idempotency: commands.redeliver(
-            call.app, call.principal, path["project"], path["webhook_id"], path["delivery_id"], idempotency
-        ),
-        lambda pair: Reply(202, DeliveryAnswer(delivery_view(pair[1]))),
+        lambda record: commands.redeliver(*named(call), delivery_id, record), lambda pair: _queued(pair[1])
     )

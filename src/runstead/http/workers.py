@@ -1,6 +1,7 @@
 """External workers: `/agent-workers…`."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -14,18 +15,18 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
+from runstead.http.answers import answer_of, page_of
+from runstead.http.arguments import from_body, named, scoped
+from runstead.http.bounds import between, line, text
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_name, to_cursor
-from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     DOTTED_WORD,
-    NO_CONTROLS,
-    NO_NUL,
     WORD,
     JsonObject,
     LeaseSeconds,
-    PageInfo,
     PageLimit,
     Positive,
     Target,
@@ -41,7 +42,11 @@ from runstead.ports import tracing
 
 routes = Routes("Workers")
 
-_Version = Annotated[str, Meta(min_length=1, max_length=limits.worker_version_chars_max, pattern=NO_CONTROLS)]
+_PROJECT = "/agent-workers/projects/{project}"
+_WORKER = "/agent-workers/workers/{worker_id}"
+_RUN = _WORKER + "/runs/{run_id}"
+
+_Version = Annotated[str, line(limits.worker_version_chars_max)]
 
 
 class RegisterTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +56,10 @@ class RegisterTarget(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     target: Target
-    description: (
-        Annotated[str, Meta(max_length=limits.target_description_chars_max, pattern=NO_NUL)] | None
-    ) = None
+    description: Annotated[str, text(limits.target_description_chars_max)] | None = None
     input_schema: JsonObject | None = None
     output_schema: JsonObject | None = None
-    version: Annotated[str, Meta(max_length=limits.target_version_chars_max, pattern=NO_NUL)] | None = None
+    version: Annotated[str, text(limits.target_version_chars_max)] | None = None
     validate_input: bool = False
 
 
@@ -67,13 +70,8 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
     those that it registered before; without them, these stay.
     """
 
-    implementation_kind: Annotated[
-        str,
-        Meta(min_length=1, max_length=limits.implementation_kind_chars_max, pattern=WORD),
-    ]
-    worker_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.worker_key_chars_max, pattern=DOTTED_WORD)
-    ]
+    implementation_kind: Annotated[str, line(limits.implementation_kind_chars_max, pattern=WORD)]
+    worker_key: Annotated[str, line(limits.worker_key_chars_max, pattern=DOTTED_WORD)]
     implementation_display_name: Text | None = None
     display_name: Text | None = None
     metadata: JsonObject | None = None
@@ -98,8 +96,8 @@ class WorkerView(msgspec.Struct, frozen=True):
     version: str | None
 
 
-def view(worker: Worker) -> WorkerView:
-    return view_of(WorkerView, worker)
+view = partial(view_of, WorkerView)
+WorkerPage = page_of("WorkerPage", WorkerView)
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -110,29 +108,19 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 @routes.route(
-    "POST",
-    "/agent-workers/projects/{project}/workers",
-    body=RegisterWorker,
-    answer=Registered,
-    status=201,
-    errors=CHANGE,
+    "POST", _PROJECT + "/workers", body=RegisterWorker, answer=Registered, status=201, errors=CHANGE
 )
 async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
     """Register a worker, or find the registered one. The answer holds a token for it."""
     body, token = call.body, commands.new_token()
-    new = commands.Registration(
-        implementation_kind=body.implementation_kind,
-        worker_key=body.worker_key,
-        display_name=body.display_name,
-        implementation_display_name=body.implementation_display_name,
+    new = from_body(
+        commands.Registration,
+        body,
         metadata=bounded("metadata", json_object(body.metadata), limits.worker_metadata_bytes_max),
         targets=None if body.targets is None else _definitions(body.targets),
-        version=body.version,
     )
     return await call.idempotent(
-        lambda idempotency: commands.register(
-            call.app, call.principal, call.path["project"], new, token, idempotency
-        ),
+        lambda record: commands.register(*scoped(call), new, token, record),
         lambda worker: Reply(201, Registered(view(worker), token)),
         secret=token,
     )
@@ -151,13 +139,7 @@ def _definitions(targets: Sequence[RegisterTarget]) -> list[TargetDefinition]:
             )
             for name in ("input_schema", "output_schema")
         }
-        found[each.target] = TargetDefinition(
-            target=each.target,
-            description=each.description,
-            version=each.version,
-            validate_input=each.validate_input,
-            **schemas,
-        )
+        found[each.target] = from_body(TargetDefinition, each, **schemas)
     return list(found.values())
 
 
@@ -169,25 +151,12 @@ class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: WorkerStatus | None = None
 
 
-class WorkerPage(msgspec.Struct, frozen=True):
-    data: list[WorkerView]
-    page_info: PageInfo
-
-
-@routes.route(
-    "GET",
-    "/agent-workers/projects/{project}/workers",
-    query=WorkerFilter,
-    answer=WorkerPage,
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _PROJECT + "/workers", query=WorkerFilter, answer=WorkerPage, errors=LOOKUP)
 async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
     """List a project's workers by `implementation_kind` and `worker_key`."""
     query = call.query
     found = await commands.page(
-        call.app,
-        call.principal,
-        call.path["project"],
+        *scoped(call),
         position_by_name(query.cursor),
         query.limit,
         silent=None if query.status is None else query.status == "offline",
@@ -214,23 +183,18 @@ class VersionView(msgspec.Struct, frozen=True):
     pinned: int
 
 
-@routes.route(
-    "GET",
-    "/agent-workers/projects/{project}/versions",
-    answer=list[VersionView],
-    errors=("NOT_FOUND",),
-)
+@routes.route("GET", _PROJECT + "/versions", answer=list[VersionView], errors=LOOKUP)
 async def versions(call: Call[Nothing, Nothing]) -> Reply:
     """Count workers and runs by the version of the workers' code."""
-    found = await commands.versions(call.app, call.principal, call.path["project"])
+    found = await commands.versions(*scoped(call))
     return Reply(200, [view_of(VersionView, each) for each in found])
 
 
-@routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=CHANGE)
+@routes.route("POST", _WORKER + "/heartbeat", answer=Registered, errors=CHANGE)
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the worker is alive."""
     return await call.idempotent(
-        lambda idempotency: commands.heartbeat(call.app, call.principal, call.path["worker_id"], idempotency),
+        lambda record: commands.heartbeat(*scoped(call), record),
         lambda worker: Reply(200, Registered(view(worker), None)),
     )
 
@@ -242,14 +206,14 @@ class WorkerRemoved(msgspec.Struct, frozen=True):
     attempts_ended: int
 
 
-@routes.route("DELETE", "/agent-workers/workers/{worker_id}", answer=WorkerRemoved, errors=CHANGE)
+@routes.route("DELETE", _WORKER, answer=WorkerRemoved, errors=CHANGE)
 async def remove(call: Call[Nothing, Nothing]) -> Reply:
     """Remove a worker: its tokens end, and its attempts end as with a release.
 
     The tokens end at once on this replica, within two seconds on others. A worker that is still there can register
     again with its key.
     """
-    ended = await commands.remove(call.app, call.principal, call.path["worker_id"])
+    ended = await commands.remove(*scoped(call))
     call.forget_credentials()
     return Reply(200, WorkerRemoved(removed=True, attempts_ended=ended))
 
@@ -264,8 +228,8 @@ class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
     lease_duration_seconds: LeaseSeconds = limits.lease_s_default
     kinds: Annotated[list[Kind], Meta(max_length=4)] | None = None
     targets: Annotated[list[Target], Meta(max_length=100)] | None = None
-    wait_seconds: Annotated[int, Meta(ge=0, le=limits.claim_wait_s_max)] = 0
-    max_runs: Annotated[int, Meta(ge=1, le=limits.claim_runs_max)] | None = None
+    wait_seconds: Annotated[int, between(0, limits.claim_wait_s_max)] = 0
+    max_runs: Annotated[int, between(1, limits.claim_runs_max)] | None = None
     version: _Version | None = None
     pinned_targets: Annotated[list[Target], Meta(max_length=100)] | None = None
 
@@ -277,22 +241,14 @@ class Claimed(msgspec.Struct, frozen=True):
     runs: list[WorkerRun]
 
 
-@routes.route(
-    "POST",
-    "/agent-workers/workers/{worker_id}/claim",
-    body=ClaimRuns,
-    answer=Claimed,
-    errors=CHANGE,
-)
+@routes.route("POST", _WORKER + "/claim", body=ClaimRuns, answer=Claimed, errors=CHANGE)
 async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
     """Claim the next runs. The worker holds each run while it renews the lease."""
     body = call.body
 
     async def command(idempotency: IdempotencyRecord | None) -> list[LeasedRun]:
         return await commands.claim(
-            call.app,
-            call.principal,
-            call.path["worker_id"],
+            *scoped(call),
             kinds=body.kinds or (),
             targets=body.targets or (),
             max_runs=body.max_runs or 1,
@@ -326,7 +282,7 @@ class Renewed(msgspec.Struct, frozen=True):
 
 @routes.route(
     "POST",
-    "/agent-workers/workers/{worker_id}/runs/{run_id}/lease",
+    _RUN + "/lease",
     body=RenewLease,
     answer=Renewed,
     errors=(*CHANGE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
@@ -336,14 +292,9 @@ async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     proof = fence(call, call.body.attempt, call.principal.worker_id)
     held = proof.holds_lease
     lease_s = call.body.lease_duration_seconds
-    worker_id, run_id = call.path["worker_id"], call.path["run_id"]
     return await call.idempotent(
-        lambda idempotency: commands.renew(
-            call.app, call.principal, worker_id, run_id, lease_s, proof, idempotency
-        ),
-        lambda renewed: Reply(
-            200, Renewed(None if renewed is None else worker_run(*renewed, holds_lease=held))
-        ),
+        lambda record: commands.renew(*named(call), lease_s, proof, record),
+        lambda renewed: Reply(200, Renewed(renewed and worker_run(*renewed, holds_lease=held))),
     )
 
 
@@ -354,36 +305,26 @@ class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     error: JsonValue = msgspec.UNSET
-    retry_after_seconds: Annotated[int, Meta(ge=0, le=limits.retry_after_s_max)] | None = None
+    retry_after_seconds: Annotated[int, between(0, limits.retry_after_s_max)] | None = None
     attempt: Positive | None = None
 
 
-class Released(msgspec.Struct, frozen=True):
-    run: WorkerRun
+Released = answer_of("Released", run=WorkerRun)
 
 
 @routes.route(
     "POST",
-    "/agent-workers/workers/{worker_id}/runs/{run_id}/release",
+    _RUN + "/release",
     body=ReleaseRun,
     answer=Released,
     errors=(*CHANGE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
 )
 async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
     """End the attempt without a completion. Another attempt may follow."""
-    body, path = call.body, call.path
+    body = call.body
     proof = fence(call, body.attempt)
     error = json_value(body.error)
     return await call.idempotent(
-        lambda idempotency: commands.release(
-            call.app,
-            call.principal,
-            path["worker_id"],
-            path["run_id"],
-            error,
-            body.retry_after_seconds,
-            proof,
-            idempotency,
-        ),
+        lambda record: commands.release(*named(call), error, body.retry_after_seconds, proof, record),
         lambda written: Reply(200, Released(worker_run(written.run, holds_lease=False))),
     )

@@ -1,10 +1,7 @@
-"""Finishes what a request or a crashed server left unfinished: cancels of batches and families, follow-up runs, and the
-delivery of events of the bus.
-"""
+"""Finishes what a request or a crashed server left unfinished: cancels of batches and families, and follow-up runs."""
 
 from runstead.commands.app import App
 from runstead.commands.batches import finish_cancel, follow_up
-from runstead.commands.bus_events import deliver_due
 from runstead.commands.runs import cancel_descendants
 from runstead.core import limits
 
@@ -31,8 +28,3 @@ async def finish_families(app: App) -> int:
     for seq in await app.store.runs.cancelling(limits.family_cancels_per_tick_max):
         count += await cancel_descendants(app, seq, 16)
     return count
-
-
-async def finish_events(app: App) -> int:
-    """Deliver a bounded number of events of the bus to the runs that have not got them. Returns their number."""
-    return await deliver_due(app)

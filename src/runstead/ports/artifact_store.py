@@ -26,7 +26,6 @@ class Artifacts(Protocol):
 
     async def open(self) -> None:
         """Prepare for use. RuntimeError with a message for the operator if the storage cannot be used."""
-        ...
 
     async def close(self) -> None: ...
 
@@ -36,19 +35,15 @@ class Artifacts(Protocol):
         """Store all chunks under a new key, or under the `key` that a copied store has for them. They are durable when this returns. If it raises or is cancelled,
         nothing is stored. TooLargeError.
         """
-        ...
 
     def read(self, run: str, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, but not including, `end`.
 
         FileNotFoundError at the first chunk.
         """
-        ...
 
     async def remove(self, run: str, key: str) -> None:
         """Delete a content. Does nothing if it does not exist."""
-        ...
 
     async def remove_all(self, run: str) -> None:
         """Delete all contents of the run."""
-        ...

@@ -20,28 +20,21 @@ class Place(Protocol):
 
         BackupError if another backup to a folder is under way.
         """
-        ...
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         """Store a file durably, and replace an earlier one. If it raises, nothing is stored."""
-        ...
 
     async def put_file(self, name: str, path: Path) -> None:
         """Store a local file of the directory of `writing`. It may be moved."""
-        ...
 
     def read(self, name: str) -> AsyncIterator[bytes]:
         """Yield the bytes of a file. FileNotFoundError at the first chunk."""
-        ...
 
     async def folders(self) -> list[str]:
         """Return the names of the folders of the place. Empty if the place does not exist."""
-        ...
 
     async def files(self, folder: str) -> dict[str, int]:
         """Return the files below a folder: name → bytes."""
-        ...
 
     async def remove(self, name: str) -> None:
         """Delete a file. Does nothing if it does not exist."""
-        ...

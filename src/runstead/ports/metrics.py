@@ -72,91 +72,73 @@ class _Requests(Collector):
 
 
 registry.register(_Requests())
-connections = Gauge("runstead_http_connections", "Open connections.", registry=registry)
-authentication_failures = Counter(
-    "runstead_authentication_failures_total",
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"runstead_{name}", text, labels, registry=registry)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(f"runstead_{name}", text, labels, registry=registry)
+
+
+connections = _gauge("http_connections", "Open connections.")
+authentication_failures = _counter(
+    "authentication_failures_total",
     "Credentials that were refused: unknown ones, ended ones (expired, revoked), and throttled ones.",
-    ["credential", "reason"],
-    registry=registry,
+    "credential",
+    "reason",
 )
-refused_connections = Counter(
-    "runstead_http_refused_connections_total",
+refused_connections = _counter(
+    "http_refused_connections_total",
     "Connections that were refused before a request was received, by error code.",
-    ["code"],
-    registry=registry,
+    "code",
 )
-streams = Gauge("runstead_streams", "Open event streams.", registry=registry)
-deadlines_enforced = Counter(
-    "runstead_deadlines_total",
-    "Deadlines of runs that were enforced, by outcome.",
-    ["outcome"],
-    registry=registry,
+streams = _gauge("streams", "Open event streams.")
+deadlines_enforced = _counter(
+    "deadlines_total", "Deadlines of runs that were enforced, by outcome.", "outcome"
 )
-silences = Counter(
-    "runstead_silences_total",
-    "Workers and push services that stopped sending heartbeats.",
-    ["kind"],
-    registry=registry,
+silences = _counter("silences_total", "Workers and push services that stopped sending heartbeats.", "kind")
+dispatches = _counter(
+    "dispatches_total", "Calls to push services, by outcome: delivered, retried, failed, stopped.", "outcome"
 )
-dispatches = Counter(
-    "runstead_dispatches_total",
-    "Calls to push services, by outcome: delivered, retried, failed, stopped.",
-    ["outcome"],
-    registry=registry,
-)
-deliveries = Counter(
-    "runstead_deliveries_total",
+deliveries = _counter(
+    "deliveries_total",
     "Attempts of webhook deliveries, by outcome: delivered, retried, failed, failed with the webhook disabled.",
-    ["outcome"],
-    registry=registry,
+    "outcome",
 )
-firings = Counter(
-    "runstead_schedule_firings_total",
-    "Firings of due schedules, by outcome.",
-    ["outcome"],
-    registry=registry,
-)
+firings = _counter("schedule_firings_total", "Firings of due schedules, by outcome.", "outcome")
 event_loop_lag = Histogram(
     "runstead_event_loop_lag_seconds",
     "How much later than planned the event loop ran a timer, measured twice a second.",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
     registry=registry,
 )
-queue_depth = Gauge("runstead_store_queue_depth", "Writes that are waiting for a commit.", registry=registry)
-commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
-commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)
+queue_depth = _gauge("store_queue_depth", "Writes that are waiting for a commit.")
+commits = _gauge("store_commits_total", "Transactions committed since start.")
+commands = _gauge("store_commands_total", "Commands committed since start.")
 
-standby_reads = Counter(
-    "runstead_standby_reads_total",
+standby_reads = _counter(
+    "standby_reads_total",
     "Reads for standbys, by outcome: served; or why the primary served it: behind, away, conflict.",
-    ["outcome"],
-    registry=registry,
+    "outcome",
 )
-standby_in_use = Gauge(
-    "runstead_standby_in_use", "1 if the standby serves reads, else 0.", ["standby"], registry=registry
-)
-standby_lag = Gauge(
-    "runstead_standby_lag_bytes",
+standby_in_use = _gauge("standby_in_use", "1 if the standby serves reads, else 0.", "standby")
+standby_lag = _gauge(
+    "standby_lag_bytes",
     "WAL that the standby had not replayed at its last check; -1 if that is not known.",
-    ["standby"],
-    registry=registry,
+    "standby",
 )
 
-leader = Gauge("runstead_leader", "1 if this replica leads, else 0.", registry=registry)
-leader_term = Gauge("runstead_leader_term", "The newest known term of a leader.", registry=registry)
-loop_ticks = Counter("runstead_loop_ticks_total", "Successful ticks.", ["loop"], registry=registry)
-loop_failures = Counter(
-    "runstead_loop_failures_total",
-    "Failed ticks; each is retried.",
-    ["loop"],
-    registry=registry,
-)
-loop_rows = Counter("runstead_loop_rows_total", "Rows that the ticks processed.", ["loop"], registry=registry)
-loop_success = Gauge(
-    "runstead_loop_last_success_timestamp_seconds",
+leader = _gauge("leader", "1 if this replica leads, else 0.")
+leader_term = _gauge("leader_term", "The newest known term of a leader.")
+loop_ticks = _counter("loop_ticks_total", "Successful ticks.", "loop")
+loop_failures = _counter("loop_failures_total", "Failed ticks; each is retried.", "loop")
+loop_rows = _counter("loop_rows_total", "Rows that the ticks processed.", "loop")
+loop_success = _gauge(
+    "loop_last_success_timestamp_seconds",
     "Time of the last successful tick, in seconds since 1970; 0 if there was none.",
-    ["loop"],
-    registry=registry,
+    "loop",
 )
 
 

@@ -66,34 +66,28 @@ class Signal(Protocol):
 
     def set(self) -> None:
         """Never blocks and never raises."""
-        ...
 
 
 class Notifier(Protocol):
     async def open(self) -> None:
         """Connect to other processes, if the engine does so. If that fails, it retries in the background."""
-        ...
 
     async def close(self) -> None: ...
 
     def publish(self, keys: Iterable[str]) -> None:
         """Wake all subscribers of the keys. Never blocks and never raises."""
-        ...
 
     def wake_all(self) -> None:
         """Wake every subscriber of any key, because the server stops."""
-        ...
 
     def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
         """Return an event that is set at every notification of the keys.
 
         Clear it before you read the store.
         """
-        ...
 
     def attach(self, key: str, signal: Signal) -> None:
         """Call `signal.set` at every notification of the key, on the event loop's thread, until `detach`."""
-        ...
 
     def detach(self, key: str, signal: Signal) -> None: ...
 
@@ -107,15 +101,12 @@ class Notifier(Protocol):
 
         It is called after every commit, so it is only a look-up: changes are built for listeners only.
         """
-        ...
 
     def publish_changes(self, project_id: str, changes: Sequence[Change]) -> None:
         """Send the changes to all listeners of the project. Never blocks and never raises."""
-        ...
 
     def listen(self, project_id: str, listener: Listener) -> None:
         """Call the listener with every change of the project, on the event loop's thread, until `unlisten`."""
-        ...
 
     def unlisten(self, project_id: str, listener: Listener) -> None: ...
 

@@ -244,10 +244,7 @@ class Egress:
         }
         sent |= headers | {"content-length": str(len(body))}
         where = httpcore2.URL(
-            scheme=target.raw_scheme,
-            host=target.raw_host,
-            port=target.port,
-            target=target.raw_path,
+            scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
         )
         limits = {"connect": connect_s_max, "read": total_s, "write": total_s, "pool": total_s}
         request = self._pool.stream(

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from runstead.commands import copy_artifacts, secrets as secret_commands
 from runstead.commands.check import Progress, check as check_store
@@ -50,11 +49,8 @@ async def ready(database: str | None) -> AsyncIterator[Store]:
         raise ValueError(
             f"the database lacks {len(pending)} migration(s), first {pending[0].name}: run `runstead db migrate`"
         )
-    await store.open()
-    try:
+    async with _open(store):
         yield store
-    finally:
-        await store.close()
 
 
 async def check(
@@ -156,7 +152,12 @@ def _artifact_stores(source: Settings, target: Settings, number: int) -> tuple[A
 
 @asynccontextmanager
 async def opened(database: str | None) -> AsyncIterator[Store]:
-    store = make_store(load(database=database))
+    async with _open(make_store(load(database=database))) as store:
+        yield store
+
+
+@asynccontextmanager
+async def _open(store: Store) -> AsyncIterator[Store]:
     await store.open()
     try:
         yield store
@@ -192,8 +193,7 @@ async def create_key(
     async with opened(database) as store:
         found = await _project(store, project)
         secret = new_key()
-        key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at)
-        key = replace(key, **(rates or {}))
+        key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at, **(rates or {}))
         return secret, await _recording(store, "key.create", found.id).create_key(key)
 
 

@@ -21,15 +21,7 @@ from runstead.engines.artifacts.files import sync
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.backup_place import Place
 from runstead.ports.store.bulk import Bulk
-from runstead.server import administration
-from runstead.server.engines import (
-    copy_sqlite_online,
-    make_artifacts,
-    make_bulk,
-    make_place,
-    make_store,
-    newest_migration,
-)
+from runstead.server import administration, engines
 from runstead.server.settings import Settings, is_postgres, load, sqlite_path
 
 
@@ -65,8 +57,8 @@ async def backup(
     keep: int | None = None,
 ) -> Saved:
     """Back up a store that servers may write to. BackupError."""
-    settings, place = _settings(database, artifacts_url), make_place(to)
-    if pending := await make_store(settings).pending():
+    settings, place = _settings(database, artifacts_url), engines.make_place(to)
+    if pending := await engines.make_store(settings).pending():
         raise ValueError(
             f"the database lacks the migration {pending[0].name}: back it up with the servers' version"
         )
@@ -88,7 +80,7 @@ async def backup(
             created_at=created_at,
             version=__version__,
             engine="postgresql" if is_postgres(settings.database_url) else "sqlite",
-            migration=newest_migration(),
+            migration=engines.newest_migration(),
             database_bytes=file.stat().st_size,
             database_sha256=await asyncio.to_thread(_sha256, file),
             runs=runs,
@@ -107,10 +99,12 @@ async def backup(
 async def _save_database(settings: Settings, file: Path, advance: Advance) -> None:
     url = settings.database_url
     if not is_postgres(url):
-        await asyncio.to_thread(copy_sqlite_online, sqlite_path(url), file, partial(advance, "copying pages"))
+        await asyncio.to_thread(
+            engines.copy_sqlite_online, sqlite_path(url), file, partial(advance, "copying pages")
+        )
         return
     await administration.migrate(f"sqlite:///{file}")
-    target = make_bulk(f"sqlite:///{file}")
+    target = engines.make_bulk(f"sqlite:///{file}")
     await target.open_target()
     try:
         async with _open(url) as source:
@@ -131,7 +125,7 @@ async def restore(
     """Restore a backup into a new store: artifacts first, then the database. A restore that was interrupted can be
     repeated. `note` gets a sentence for each newer backup that is incomplete. BackupError.
     """
-    settings, place = _settings(database, artifacts_url), make_place(place_url)
+    settings, place = _settings(database, artifacts_url), engines.make_place(place_url)
     await _refuse_existing(settings)
     name, manifest = await reading.select(
         place, name, skip=lambda found: note(f"skipped: {saving.incomplete(place, found)}")
@@ -169,7 +163,7 @@ async def verify(
     """Read a whole backup and check its database in a temporary copy. `report` gets a sentence for each fault.
     BackupError if the manifest or the database cannot be read.
     """
-    place = make_place(place_url)
+    place = engines.make_place(place_url)
     name, manifest = await reading.select(place, name, skip=None)
     async with _fetched(place, name, manifest, None) as file:
         url = f"sqlite:///{file}"
@@ -195,8 +189,8 @@ async def _refuse_existing(settings: Settings) -> None:
             if each.exists():  # SQLite would apply a log to the restored file
                 raise BackupError(f"the file {each} exists: restore to another file, or move it away first")
         return
-    await make_store(settings).migrate()
-    target = make_bulk(url)
+    await engines.make_store(settings).migrate()
+    target = engines.make_bulk(url)
     await target.open_target()
     try:
         unfinished = await target.progress() is not None
@@ -230,7 +224,7 @@ async def _fetched(place: Place, name: str, manifest: Manifest, beside: Path | N
 
 @asynccontextmanager
 async def _open(url: str) -> AsyncIterator[Bulk]:
-    bulk = make_bulk(url)
+    bulk = engines.make_bulk(url)
     try:
         await bulk.open_source(online=True)
         await bulk.tables()
@@ -242,7 +236,7 @@ async def _open(url: str) -> AsyncIterator[Bulk]:
 @asynccontextmanager
 async def _artifacts_of(settings: Settings, number: int) -> AsyncIterator[Artifacts | None]:
     """Open the artifact store. None if there is none and there are no artifacts. BackupError."""
-    artifacts = make_artifacts(settings)
+    artifacts = engines.make_artifacts(settings)
     if artifacts is None and number:
         raise BackupError(
             f"there are {number:,} artifact(s) and no artifact store: name it with --artifacts"

@@ -20,6 +20,8 @@ import uvicorn
 
 from runstead import __version__
 from runstead.commands.app import App
+from runstead.commands.budgets import settle_some
+from runstead.commands.bus_events import deliver_due
 from runstead.commands.keys import make_key, new_project
 from runstead.commands.system import note_replica, own_exposition
 from runstead.core import limits
@@ -38,20 +40,18 @@ from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.alerts import evaluate
 from runstead.loops.artifact_gc import collect_artifacts
-from runstead.loops.budgets import settle_budgets
 from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
-from runstead.loops.derived import catch_up, index, roll_up
 from runstead.loops.dispatcher import Dispatcher
-from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries, prune_events
-from runstead.loops.finalizer import finish_batches, finish_events, finish_families
+from runstead.loops.finalizer import finish_batches, finish_families
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, Tick, every
 from runstead.loops.retention import RetentionLoop
 from runstead.loops.scheduler import schedule
 from runstead.loops.statistics import measure
+from runstead.ports import run_metrics
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import BUDGETS_KEY, DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
@@ -265,16 +265,14 @@ class Main:
 
     async def _bootstrap(self, store: Store) -> None:
         """Create the bootstrap key, or a first key if the store has no project."""
-        settings, identity = self.settings, store.identity
-        if settings.bootstrap_key is not None:
-            project = new_project(settings.bootstrap_project, None)
-            key = make_key(settings.bootstrap_key, project.id, INSTANCE_SCOPES, name="bootstrap")
-            await identity.ensure_project(project, None, key)
-        elif await identity.is_empty():
-            secret = new_key()
-            project = new_project(settings.bootstrap_project, None)
-            key = make_key(secret, project.id, INSTANCE_SCOPES, name="first key")
-            await identity.ensure_project(project, None, key)
+        given = self.settings.bootstrap_key
+        if given is None and not await store.identity.is_empty():
+            return
+        secret, project = given or new_key(), new_project(self.settings.bootstrap_project, None)
+        name = "first key" if given is None else "bootstrap"
+        key = make_key(secret, project.id, INSTANCE_SCOPES, name=name)
+        await store.identity.ensure_project(project, None, key)
+        if given is None:
             print(
                 f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",
                 file=self._out,
@@ -318,7 +316,13 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
     def everywhere(name: str, seconds: float, run_tick: Tick, rows_max: int) -> Loop:
         return Loop(name, seconds, run_tick, led=False, rows_max=rows_max)
 
-    audit_days, seen = settings.audit_retention_days, limits.seen_per_tick_max
+    def expiry(name: str, delete: Callable[[int], Awaitable[int]], most: int) -> Loop:
+        """`delete(most)` deletes a bounded number of old rows. Returns their number."""
+        return Loop(f"{name} expiry", 60.0, partial(delete, most), rows_max=most)
+
+    store, seen = app.store, limits.seen_per_tick_max
+    audit_ms, sums = settings.audit_retention_days * 86_400_000, store.rollups
+    entries_max, rows_max = limits.rollup_entries_per_tick_max, limits.rollup_rows_per_tick_max
     loops = [
         Loop(
             "deadlines",
@@ -331,27 +335,44 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         loop("batch finalizer", limits.batch_tick_s, finish_batches, limits.batches_per_tick_max),
         loop("bulk jobs", limits.bulk_tick_s, advance_bulk_jobs, 1),
         loop("family cancels", limits.family_cancel_tick_s, finish_families, limits.family_cancel_rows_max),
-        loop("event bus", limits.bus_tick_s, finish_events, limits.bus_events_per_tick_max),
-        loop("run index", limits.index_tick_s, index, 1),
-        loop("idempotency expiry", 60.0, prune, limits.idempotency_records_per_tick_max),
-        loop("delivery expiry", 60.0, prune_deliveries, limits.deliveries_expired_max),
-        loop("event expiry", 60.0, prune_events, limits.bus_events_expired_max),
-        loop("session expiry", 60.0, prune_browsers, limits.browser_sessions_expired_max),
-        loop("audit expiry", 60.0, partial(prune_audit, days=audit_days), limits.audit_entries_expired_max),
+        loop("event bus", limits.bus_tick_s, deliver_due, limits.bus_events_per_tick_max),
+        Loop("run index", limits.index_tick_s, store.run_index.advance, rows_max=1),
+        expiry(
+            "idempotency",
+            partial(store.forget, limits.idempotency_s * 1000),
+            limits.idempotency_records_per_tick_max,
+        ),
+        expiry(
+            "delivery", partial(store.webhooks.prune, limits.delivery_kept_ms), limits.deliveries_expired_max
+        ),
+        expiry("event", store.bus_events.prune, limits.bus_events_expired_max),
+        expiry("session", store.browser_sessions.prune, limits.browser_sessions_expired_max),
+        expiry("audit", partial(store.audit.expire, audit_ms), limits.audit_entries_expired_max),
         loop(
             "artifact gc",
             limits.artifact_gc_tick_s,
             collect_artifacts,
             limits.artifact_tombstones_per_tick_max,
         ),
-        loop("roll-ups", limits.rollup_tick_s, roll_up, limits.rollup_entries_per_tick_max),
-        loop("earlier roll-ups", limits.rollup_tick_s, catch_up, limits.rollup_rows_per_tick_max),
+        Loop(
+            "roll-ups",
+            limits.rollup_tick_s,
+            partial(sums.add_entries, entries_max, run_metrics.count_tokens),
+            rows_max=entries_max,
+        ),
+        # A loop of its own, because recent runs never stop arriving.
+        Loop(
+            "earlier roll-ups",
+            limits.rollup_tick_s,
+            partial(sums.catch_up, rows_max),
+            rows_max=rows_max,
+        ),
         loop("liveness", limits.liveness_tick_s, watch, limits.silent_per_tick_max),
         loop("alerts", limits.alert_tick_s, evaluate, limits.alerts_per_tick_max),
         Loop(
             "budgets",
             limits.budget_tick_s,
-            partial(settle_budgets, app),
+            partial(settle_some, app),
             rows_max=limits.budgets_per_tick_max,
             key=BUDGETS_KEY,
         ),

@@ -161,20 +161,27 @@ def is_postgres(url: str) -> bool:
     return url.startswith(("postgresql://", "postgres://"))
 
 
-def _number(first: int, last: int) -> Callable[[str, str], int]:
+def _number(first: int, last: int, wanted: str | None = None) -> Callable[[str, str], int]:
     def parse(name: str, text: str) -> int:
         if not (text.isascii() and text.isdigit() and first <= int(text) <= last):
-            raise SettingError(f"{name} must be a number from {first} to {last}, not {text!r}")
+            what = wanted or f"number from {first} to {last}"
+            raise SettingError(f"{name} must be a {what}, not {text!r}")
         return int(text)
 
     return parse
 
 
 def _above_zero(what: str) -> Callable[[str, str], int]:
-    def parse(name: str, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and 0 < int(text) <= limits.integer_max):
-            raise SettingError(f"{name} must be a {what} above 0, not {text!r}")
-        return int(text)
+    return _number(1, limits.integer_max, f"{what} above 0")
+
+
+def _url(accepts: Callable[[str], object], wanted: str) -> Callable[[str, str], str]:
+    """Parse a URL, which may contain a password: errors do not repeat it."""
+
+    def parse(name: str, url: str) -> str:
+        if not accepts(url):
+            raise SettingError(f"{name} must be {wanted}, not {_without_secrets(url)}")
+        return url
 
     return parse
 
@@ -188,14 +195,6 @@ def _flag(name: str, text: str) -> bool:
     if value not in ("true", "false", "1", "0"):
         raise SettingError(f"{name} must be true or false, not {text!r}")
     return value in ("true", "1")
-
-
-def _postgres(name: str, url: str) -> str:
-    if not is_postgres(url):
-        raise SettingError(
-            f"{name} must be postgresql://<user>@<host>/<database>, not {_without_secrets(url)}"
-        )
-    return url
 
 
 def _synchronous(name: str, text: str) -> str:
@@ -223,23 +222,17 @@ def _quota(name: str, text: str) -> str:
     return text
 
 
-def _notifier(name: str, url: str) -> str:
-    if url == "memory://" or url.startswith(_NATS):
-        return url
-    raise SettingError(
-        f"{name} must be nats://<host>:<port>, tls://<host>:<port> or memory://, not {_without_secrets(url)}"
-    )
+def _is_notifier(url: str) -> bool:
+    return url == "memory://" or url.startswith(_NATS)
 
 
-def _artifacts(name: str, url: str) -> str:
+def _is_artifacts(url: str) -> bool:
     kind, separator, rest = url.partition("://")
-    if kind == "s3" and rest and not rest.startswith(("/", "?")):
-        return url
-    if (kind == "file" and rest.startswith("/") and rest != "/") or not separator:
-        return url
-    raise SettingError(
-        f"{name} must be a directory, file:///<directory> or s3://<bucket>/<prefix>, not {_without_secrets(url)}"
-    )
+    if not separator:
+        return True
+    if kind == "s3":
+        return bool(rest) and not rest.startswith(("/", "?"))
+    return kind == "file" and rest.startswith("/") and rest != "/"
 
 
 def _without_secrets(url: str) -> str:
@@ -287,9 +280,9 @@ def _networks(name: str, text: str) -> tuple[str, ...]:
 _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "port": _number(0, 65_535),
     "processes": _number(1, limits.processes_max),
-    "database_read_url": _postgres,
+    "database_read_url": _url(is_postgres, "postgresql://<user>@<host>/<database>"),
     "sqlite_synchronous": _synchronous,
-    "notifier": _notifier,
+    "notifier": _url(_is_notifier, "nats://<host>:<port>, tls://<host>:<port> or memory://"),
     "bootstrap_key": _bootstrap_key,
     "admins": _list,
     "projects_per_user_max": _projects_per_user,
@@ -298,7 +291,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "allow_private_egress": _flag,
     "retention_days": _number(1, limits.retention_days_max),
     "audit_retention_days": _number(1, limits.retention_days_max),
-    "artifacts_url": _artifacts,
+    "artifacts_url": _url(_is_artifacts, "a directory, file:///<directory> or s3://<bucket>/<prefix>"),
     "artifact_bytes_max": _above_zero("number of bytes"),
     "value_bytes_max": _above_zero("number of bytes"),
     "codec_url": _codec_url,

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 
 from runstead.commands.app import App
+from runstead.commands.budgets import settle_some
 from runstead.commands.keys import make_key, new_project
 from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.core.identity.project import new_key
@@ -10,7 +11,6 @@ from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
-from runstead.loops.budgets import settle_budgets
 from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.finalizer import finish_batches
@@ -69,7 +69,7 @@ class Server:
 
     async def tick(self) -> int:
         """Run each loop once, and return how many rows they changed."""
-        loops = (schedule, enforce_deadlines, finish_batches, advance_bulk_jobs, settle_budgets)
+        loops = (schedule, enforce_deadlines, finish_batches, advance_bulk_jobs, settle_some)
         return sum([await tick(self._app) for tick in loops])
 
     def due_times(self, *, retries: bool) -> Iterator[int]:

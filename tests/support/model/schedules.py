@@ -6,7 +6,7 @@ from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule
-from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ListPage, ScheduleQuery, Schedules
+from runstead.ports.store import Change, DecideNew, DecideSync, ListPage, ScheduleQuery, Schedules
 from tests.support.model.journal import Effect, Journal
 
 
@@ -30,7 +30,7 @@ class ModelSchedules(Schedules):
         self,
         project_id: str,
         schedule_id: str,
-        decide: DecideSchedule,
+        decide: Change[Schedule],
         idempotency: IdempotencyRecord | None = None,
     ) -> Schedule:
         def plan(now: int) -> tuple[Schedule, Effect]:

@@ -9,7 +9,7 @@ from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
-from runstead.ports.store import Count, DecideDelivery, DecideWebhook, Webhooks
+from runstead.ports.store import Change, Count, DecideDelivery, Webhooks
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
 
@@ -49,7 +49,7 @@ class ModelWebhooks(Webhooks):
         self,
         project_id: str,
         webhook_id: str,
-        decide: DecideWebhook,
+        decide: Change[Webhook],
         idempotency: IdempotencyRecord | None = None,
     ) -> Webhook:
         def plan(now: int) -> tuple[Webhook, Effect]:

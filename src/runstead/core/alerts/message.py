@@ -1,6 +1,5 @@
 """The messages of alerts: which webhooks receive them, and their content."""
 
-import uuid
 from collections.abc import Iterable
 from typing import Final
 
@@ -8,7 +7,7 @@ from runstead.core.alerts.alert import KINDS, Alert, Firing, format_value
 from runstead.core.alerts.evaluate import firing_id
 from runstead.core.clock import iso_or_none
 from runstead.core.webhooks.body import Message
-from runstead.core.webhooks.webhook import Delivery, Webhook, new_delivery
+from runstead.core.webhooks.webhook import Delivery, Webhook, addressed
 
 TEST: Final = "alert.test"
 
@@ -36,14 +35,8 @@ def deliveries(
 
     Ids are derived from `key`, by default the rule's version: one evaluation never creates two deliveries for a webhook.
     """
-    name = f"{alert.id}:{key or alert.version}"
     content = message(alert, event_type, now, firing)
-    made = []
-    for webhook in receivers(alert, event_type, webhooks):
-        delivery_id = f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}"
-        body = content.body(webhook.format, delivery_id)
-        made.append(new_delivery(delivery_id, webhook, event_type, None, body, now))
-    return made
+    return addressed(content, receivers(alert, event_type, webhooks), f"{alert.id}:{key or alert.version}")
 
 
 def message(alert: Alert, event_type: str, now: int, firing: Firing | None = None) -> Message:

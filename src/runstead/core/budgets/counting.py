@@ -20,7 +20,7 @@ from runstead.core.budgets.budget import (
 )
 from runstead.core.queue.rate import BucketName, Rate, Used
 from runstead.core.usage.price import PriceList, cost
-from runstead.core.usage.usage import Reported, Tokens, read
+from runstead.core.usage.usage import Reported, read
 
 BudgetEventType = Literal["budget.alert", "budget.reached"]
 EVENT_TYPES: Final[tuple[BudgetEventType, ...]] = ("budget.alert", "budget.reached")
@@ -97,7 +97,7 @@ def spend(spending: Spending, run_id: str, reports: Sequence[Reported], *, final
     A model without a price counts tokens only. A bucket gets no tokens back if the run used less than it had counted:
     meanwhile it may have refilled.
     """
-    tokens = sum([total(one) for one in reports])
+    tokens = sum([one.tokens.total for one in reports])
     exact = sum([cost_of(one, spending.prices) for one in reports])
     known = spending.of_run
     counted = known.cost_micros * EXACT + known.cost_rest
@@ -140,34 +140,10 @@ def flagged(budget: Budget, spent: BudgetSum, now: int) -> tuple[BudgetSum, Budg
     )
 
 
-def total(reported: Reported) -> int:
-    """Return the tokens of a report: input and output."""
-    tokens = _tokens(reported)
-    return tokens.total
-
-
 def cost_of(reported: Reported, prices: PriceList) -> int:
     """Return the exact cost of a report, 0 for a model without a price."""
     price = prices.of(reported.provider, reported.model)
-    return 0 if price is None else cost(price, _tokens(reported))
-
-
-def _tokens(reported: Reported) -> Tokens:
-    """The tokens of a report, each within its bounds."""
-    tokens = Tokens()
-    tokens.add(reported)
-    most = limits.tokens_per_run_max
-    return Tokens(
-        *(
-            max(0, min(count, most))
-            for count in (
-                tokens.input_tokens,
-                tokens.output_tokens,
-                tokens.cached_input_tokens,
-                tokens.reasoning_tokens,
-            )
-        )
-    )
+    return 0 if price is None else cost(price, reported.tokens)
 
 
 class _Models(msgspec.Struct, frozen=True):
@@ -189,7 +165,7 @@ def final_reports(metadata: bytes) -> tuple[Reported, ...]:
         each = tuple(_models(metadata).models)
     except msgspec.ValidationError:  # a member of that name with another meaning
         each = ()
-    return each if each and sum(map(total, each)) == total(whole) else (whole,)
+    return each if each and sum(one.tokens.total for one in each) == whole.tokens.total else (whole,)
 
 
 class Ledger:

@@ -1,13 +1,12 @@
 """The messages that webhooks receive when a share of a budget is reached."""
 
-import uuid
 from collections.abc import Iterable
 
-from runstead.core.budgets.budget import Budget, BudgetSum, bounds_of, describe, ends_at, format_micros, share
+from runstead.core.budgets.budget import bounds_of, describe, ends_at, format_micros, share
 from runstead.core.budgets.counting import BudgetEvent
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.webhooks.body import Message
-from runstead.core.webhooks.webhook import Delivery, Webhook, new_delivery
+from runstead.core.webhooks.webhook import Delivery, Webhook, addressed
 
 
 def deliveries(event: BudgetEvent, webhooks: Iterable[Webhook], now: int) -> list[Delivery]:
@@ -18,14 +17,8 @@ def deliveries(event: BudgetEvent, webhooks: Iterable[Webhook], now: int) -> lis
     spent = event.spent
     since = spent.reached_at if event.type == "budget.reached" else spent.alerted_at
     name = f"{spent.budget_id}:{spent.family_seq}:{spent.starts_at}:{event.type}:{since}:{spent.tokens}"
-    content = message(event, now)
-    made = []
-    for webhook in webhooks:
-        if webhook.disabled_at is None and webhook.wants(event.type):
-            delivery_id = f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}"
-            body = content.body(webhook.format, delivery_id)
-            made.append(new_delivery(delivery_id, webhook, event.type, event.run_id, body, now))
-    return made
+    receivers = [webhook for webhook in webhooks if webhook.wants(event.type)]
+    return addressed(message(event, now), receivers, name, event.run_id)
 
 
 def message(event: BudgetEvent, now: int) -> Message:
@@ -50,7 +43,7 @@ def message(event: BudgetEvent, now: int) -> Message:
             "on_reached": budget.on_reached,
             "alert_at_percent": budget.alert_at_percent,
             "spent": amounts(spent.tokens, spent.cost_micros),
-            "limit": _limit(budget, spent),
+            "limit": amounts(*bounds_of(budget, spent)),
             "percent": share(budget, spent),
             "run_id": event.run_id,
             "summary": text,
@@ -61,7 +54,3 @@ def message(event: BudgetEvent, now: int) -> Message:
 def amounts(tokens: int | None, micros: int | None) -> dict[str, object]:
     """Return amounts as answers show them: cost is a decimal as text."""
     return {"cost": None if micros is None else format_micros(micros), "tokens": tokens}
-
-
-def _limit(budget: Budget, spent: BudgetSum) -> dict[str, object]:
-    return amounts(*bounds_of(budget, spent))

@@ -239,23 +239,6 @@ class Projection:
         return "streaming" if status is RunStatus.RUNNING and not whole else "pending"
 
 
-def project_message(events: Iterable[Event], status: RunStatus) -> Message:
-    """Project the assistant message from all events of a run."""
-    return Projection(events).message(status)
-
-
-def state(events: Iterable[Event]) -> dict[str, Any]:
-    """Project the shared state from all events of a run."""
-    return Projection(events).state()
-
-
-def snapshot(
-    events: Iterable[Event], status: RunStatus, *, message_id: str
-) -> list[tuple[int | None, bytes]]:
-    """Return `Projection.snapshot` of all events of a run."""
-    return Projection(events).snapshot(status, message_id=message_id)
-
-
 def _object(text: str | bytes) -> dict[str, Any] | None:
     try:
         value = decode(text)

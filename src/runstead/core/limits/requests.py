@@ -69,9 +69,8 @@ target_projects_max: Final = 1_000  # of which a process keeps them
 input_errors_max: Final = 20
 input_error_chars_max: Final = 256  # of the place and of the message of each, together with the path
 input_schemas_compiled_max: Final = 256
-input_check_steps_max: Final = (
-    4_000_000  # the product of the sizes of schema and value of a check that is certainly short
-)
+# The product of the sizes of schema and value of a check that is certainly short
+input_check_steps_max: Final = 4_000_000
 input_check_s_max: Final = 2.0  # CPU time of a longer one
 input_check_bytes_max: Final = 512 * MIB  # of memory, of the process for longer ones
 input_checks_waiting_per_project_max: Final = 8  # long ones

@@ -113,9 +113,8 @@ deliveries_max: Final = 128
 deliveries_per_webhook_max: Final = 8
 delivery_poll_s: Final = 1.0
 delivery_kept_ms: Final = 7 * 86_400_000
-delivery_overdue_ms_max: Final = (
-    86_400_000  # an old delivery that is not sent yet is kept until it is so late
-)
+# An old delivery that is not sent yet is kept until it is so late
+delivery_overdue_ms_max: Final = 86_400_000
 deliveries_expired_max: Final = 5_000  # deleted at a time
 hooked_projects_max: Final = 10_000  # projects whose changes wake the deliverer; for others it polls
 hooked_poll_s: Final = 5.0

@@ -13,9 +13,8 @@ admission_calm_s: Final = 5.0
 admission_lag_s_max: Final = 0.05
 admission_lists_lag_s_max: Final = 0.15
 admission_connections_min: Final = 64  # with fewer callers the lag does not count
-admission_memory_s: Final = (
-    0.01  # after a refusal, other new work of the credential is refused without a check
-)
+# After a refusal, other new work of the credential is refused without a check
+admission_memory_s: Final = 0.01
 admission_credentials_max: Final = 1_024  # whose refusals are remembered
 admission_probe_s: Final = 0.02  # between two measurements of the lag
 admission_idle_s: Final = 0.5  # between two looks at the number of connections, while there are few
@@ -97,9 +96,8 @@ batch_tick_s: Final = 0.5
 index_terms_read_max: Final = 4_096  # by one statement
 search_error_chars_max: Final = 512  # of a run's error, as JSON, that searches and the run index read
 search_value_chars_max: Final = 2_048  # of its input and of its output, in projects with `search_values`
-search_values_delay_ms: Final = (
-    1_000  # from the change of the setting to the first run whose values are searched
-)
+# From the change of the setting to the first run whose values are searched
+search_values_delay_ms: Final = 1_000
 bus_tick_s: Final = 1.0
 bus_events_per_tick_max: Final = 16
 bus_events_expired_max: Final = 1_000  # deleted at a time
@@ -121,9 +119,8 @@ channel_retry_ms: Final = 1_000  # until a client opens a broken channel again
 worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers
-changes_per_project_max: Final = (
-    4_096  # kept to resume from; a follower that is more behind reads the lists again
-)
+# Kept to resume from; a follower that is more behind reads the lists again
+changes_per_project_max: Final = 4_096
 changes_per_page_max: Final = 256  # sent to a follower at once
 changes_idle_s: Final = 300  # how long they are kept after the last follower left
 changes_idle_projects_max: Final = 64
@@ -158,9 +155,8 @@ race_retries_max: Final = 5
 batch_slots: Final = 16  # rows over which the counters of a batch are spread
 
 # Change notifications between replicas
-notifications_kept_max: Final = (
-    10_000  # while they cannot be sent; the next poll finds the changes of lost ones
-)
+# While they cannot be sent; the next poll finds the changes of lost ones
+notifications_kept_max: Final = 10_000
 notification_payload_bytes_max: Final = 7_000  # PostgreSQL's limit is 7,999
 notification_pause_s: Final = 0.005  # after a message, so that many notifications share the next
 notification_listeners_s: Final = 10  # how often a sender checks whether any other replica listens

@@ -148,10 +148,6 @@ class ConcurrencySlots:
         """How many more runs of the whole project may start, None without a limit."""
         return self.remaining(project_id, None)
 
-    def has_limits(self, project_id: str) -> bool:
-        """Whether the project or one of its targets has a limit."""
-        return any(name[0] == project_id for name in (*self._slots, *self._per_key, *self.rates))
-
     def has_target_limits(self, project_id: str) -> bool:
         """Whether a target of the project has a limit of its own."""
         return any(name[0] == project_id and name[1] for name in (*self._slots, *self.rates))

@@ -1,7 +1,7 @@
 """Append events to a run's log: check the cursors, and recognise repeated appends."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -60,8 +60,10 @@ def append(
         mismatch = known < min(len(tail), len(events))
         if expected_sequence is not None and not mismatch:
             mismatch = expected_sequence != _sequence_before(run, tail)
-    new = tuple(one for one, is_fresh in zip(events[known:], fresh[known:], strict=True) if is_fresh)
-    if (not mismatch and not new) or not any(fresh):
+    new = tuple(events[known:])
+    if False in fresh:
+        new = tuple(one for one, is_fresh in zip(new, fresh[known:], strict=True) if is_fresh)
+    if (not mismatch and not new) or True not in fresh:
         return Transition(run, duplicate=True)  # a repeated append, valid even if the run has ended since
     if run.terminal:
         raise Error("EVENT_RUN_TERMINAL", RUN_TERMINAL)
@@ -157,6 +159,8 @@ def _refuse_values(names: frozenset[str]) -> None:
 
 def _fresh(events: Sequence[NewEvent], stored: Mapping[str, bytes]) -> list[bool]:
     """Return for each event whether it is new: its key is not stored and not used earlier in this append."""
+    if not any(event.key for event in events):
+        return [True] * len(events)
     seen = dict(stored)
     fresh = []
     for event in events:
@@ -182,11 +186,10 @@ def digest(payload: bytes) -> bytes:
     return hashlib.sha256(_canonical(payload)).digest()
 
 
-def refuse_terminal_types(types: Sequence[str]) -> None:
-    """EVENT_TYPE_REFUSED for an event type that only a completion may write."""
-    for name in types:
-        if name in TERMINAL_TYPES:
-            raise Error("EVENT_TYPE_REFUSED", f"{name} is written by completing the run, not by appending it")
+def refuse_terminal_types(types: AbstractSet[str]) -> None:
+    """EVENT_TYPE_REFUSED for event types that only a completion may write."""
+    for name in sorted(types & TERMINAL_TYPES):
+        raise Error("EVENT_TYPE_REFUSED", f"{name} is written by completing the run, not by appending it")
 
 
 def _committed_prefix(events: Sequence[NewEvent], tail: Sequence[Event]) -> int:

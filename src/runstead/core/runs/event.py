@@ -70,9 +70,8 @@ class NewEvent(msgspec.Struct, frozen=True):
     owner: Owner | None = None  # `owner_of` of an appended event
     key: str | None = None  # the `idempotency_key`, unique in the run
     digest: bytes | None = None  # digest of the payload, if there is a key
-    sets: Progress | NamedValue | Reported | None = (
-        None  # what the event sets on its run, or counts for budgets
-    )
+    # What the event sets on its run, or counts for budgets
+    sets: Progress | NamedValue | Reported | None = None
 
     @property
     def event_class(self) -> EventClass:

@@ -197,9 +197,8 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     # The number of registered compensations, None: none. Cleared when it ends (see core.runs.compensation).
     compensations: int | None = None
     # Values, largest last
-    open_approvals: bytes | None = (
-        None  # of the wait: call ids, if more than the one that it waits for are open
-    )
+    # Of the wait: call ids, if more than the one that it waits for are open
+    open_approvals: bytes | None = None
     waiting_events: bytes | None = None  # of the wait: the events that resume it, with their call ids
     retry_from: bytes | None = None  # the step that it goes on from, see core.runs.retry_from
     progress: bytes | None = None

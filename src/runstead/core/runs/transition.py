@@ -109,9 +109,8 @@ class Loaded(msgspec.Struct, frozen=True):
     keyed: KeyedRuns = NO_KEYED_RUNS
 
     source: Run | None = None  # the run of `Want.source_run_id`
-    spending: Spending | None = (
-        None  # of a run in a project with budgets, or one that a rate of tokens counts
-    )
+    # Of a run in a project with budgets, or one that a rate of tokens counts
+    spending: Spending | None = None
 
     def before(self, transition: "Transition") -> Run | None:
         """The loaded row of the run that the transition is of: an existing run may take the place of a new one."""
@@ -137,9 +136,8 @@ class Want(msgspec.Struct, frozen=True):
     push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
     batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
     keys: WantedKeys | None = None  # of a new run: the runs that hold its keys
-    source_run_id: str | None = (
-        None  # a run of the project whose log is copied; None in `Loaded` if it was deleted
-    )
+    # A run of the project whose log is copied; None in `Loaded` if it was deleted
+    source_run_id: str | None = None
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
     spends: bool = False  # the budgets and rates of tokens that count the run, locked
 
@@ -168,9 +166,8 @@ class Transition(msgspec.Struct, frozen=True):
     family_total: int = 0  # added to descendants_total of every ancestor
     family_active: int = 0  # added to descendants_active of every ancestor
     cancels_family: bool = False  # descendants that have not ended are cancelled too
-    input_request: InputRequest | None = (
-        None  # the caller's request after this transition; stored if it is new
-    )
+    # The caller's request after this transition; stored if it is new
+    input_request: InputRequest | None = None
     closed_input: ClosedInput | None = None  # the open request that this transition closes
     deletes: bool = False  # the loaded run is deleted with everything that belongs to it
     audit: Audit | None = None  # who changes the run, for the audit log; None for changes that it leaves out

@@ -130,9 +130,6 @@ class Schedule(msgspec.Struct, frozen=True):
         return 1 if self.status == "deleting" or self.concurrency_policy == "Forbid" else 0
 
 
-SCHEDULE_FIELDS: Final = Schedule.__struct_fields__
-
-
 def check(schedule: Schedule, now: int) -> None:
     """INVALID_REQUEST if a member is invalid: the times, the time zone, the conversation or the size of the config."""
     if bool(schedule.schedule) == (schedule.run_at is not None):

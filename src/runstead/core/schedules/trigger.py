@@ -65,9 +65,6 @@ class TriggerEvent(msgspec.Struct, frozen=True):
         return self.name, msgspec.json.encode(self.match) if self.match else None
 
 
-TRIGGER_FIELDS: Final = Trigger.__struct_fields__
-
-
 def new_token() -> str:
     return _PREFIX + secrets.token_urlsafe(32)
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
-from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.runs.run import Kind, Run, RunStatus
 from runstead.core.usage.usage import read
@@ -50,17 +50,7 @@ class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 #: The columns of a run in the order of the parameters of `facts`.
-FACT_FIELDS: Final = (
-    "created_at",
-    "kind",
-    "status",
-    "duration_ms",
-    "target",
-    "schedule_id",
-    "created_by",
-    "root_run_id",
-    "metadata",
-)
+FACT_FIELDS: Final = (*Facts.__struct_fields__[:8], "metadata")
 
 
 class Entry(NamedTuple):
@@ -124,8 +114,10 @@ USAGE_WIDTHS: Final[dict[str, tuple[int, ...]]] = {
 }
 ACTIVITY_WIDTHS: Final = (QUARTER, HOUR, DAY, WEEK)
 
+_fact_values: Final = operator.attrgetter(*FACT_FIELDS)
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Facts).decode
+decode_facts = msgspec.msgpack.Decoder(Facts).decode
+"""Decodes the facts of an entry."""
 _durations = msgspec.msgpack.Decoder(dict[int, int]).decode
 
 
@@ -145,9 +137,7 @@ def facts(
     if metadata is None:
         return Facts(*of_run)
     usage = read(metadata)
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens)
-    most = limits.tokens_per_run_max
-    input_, output, cached, reasoning = (max(0, min(count or 0, most)) for count in counts)
+    input_, output, cached, reasoning = astuple(usage.tokens)
     return Facts(*of_run, _plain(usage.provider), _plain(usage.model), (input_, output, cached, reasoning))
 
 
@@ -157,17 +147,7 @@ def _plain(name: str | None) -> str | None:
 
 
 def facts_of(run: Run) -> Facts:
-    return facts(
-        run.created_at,
-        run.kind,
-        run.status,
-        run.duration_ms,
-        run.target,
-        run.schedule_id,
-        run.created_by,
-        run.root_run_id,
-        run.metadata,
-    )
+    return facts(*_fact_values(run))
 
 
 def ended(old: Run | None, new: Run) -> Sequence[Entry]:
@@ -209,11 +189,6 @@ def moved(end: End, project_id: str, *, rolled_up: bool) -> Iterator[Entry]:
         yield _entry(end, "ended")
     yield _entry(end, "left")
     yield _entry(end._replace(version=end.version + 1, project_id=project_id), "joined")
-
-
-def decode_facts(data: bytes) -> Facts:
-    """Decode the facts of an entry."""
-    return _decode(data)
 
 
 def coded(name: str | None) -> str:

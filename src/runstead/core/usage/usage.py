@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from runstead.core import limits
 
@@ -30,6 +31,13 @@ class Reported(msgspec.Struct, frozen=True, rename="camel"):
         if None not in counts:
             return "complete"
         return "missing" if counts == (None, None) else "partial"
+
+    @property
+    def tokens(self) -> "Tokens":
+        """The token counts, each within its bounds."""
+        tokens = Tokens()
+        tokens.add(self)
+        return Tokens(*(max(0, min(count, limits.tokens_per_run_max)) for count in astuple(tokens)))
 
 
 def read(metadata: bytes) -> Reported:

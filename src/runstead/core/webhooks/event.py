@@ -1,6 +1,5 @@
 """The events that webhooks receive: which change of a run is an event, and its payload."""
 
-import uuid
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.webhooks.body import Message
-from runstead.core.webhooks.webhook import Delivery, Webhook, new_delivery
+from runstead.core.webhooks.webhook import Delivery, Webhook, addressed, new_delivery
 
 TEST: Final = "webhook.test"
 EVENT_TYPES: Final = (
@@ -57,14 +56,7 @@ def deliveries(run: Run, event_type: str, webhooks: Iterable[Webhook], now: int)
     receivers = [webhook for webhook in webhooks if webhook.wants(event_type)]
     if not receivers:
         return []
-    message = message_of(run, event_type, now)
-    name = f"{run.uid}:{run.version}"
-    made = []
-    for webhook in receivers:
-        delivery_id = f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}"
-        body = message.body(webhook.format, delivery_id)
-        made.append(new_delivery(delivery_id, webhook, event_type, run.run_id, body, now))
-    return made
+    return addressed(message_of(run, event_type, now), receivers, f"{run.uid}:{run.version}", run.run_id)
 
 
 def message_of(run: Run, event_type: str, now: int) -> Message:

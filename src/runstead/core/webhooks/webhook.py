@@ -4,7 +4,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error, invalid_at
-from runstead.core.webhooks.body import BodyFormat
+from runstead.core.webhooks.body import BodyFormat, Message
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 _PREFIX: Final = "whsec_"
@@ -74,8 +75,6 @@ class Delivery(msgspec.Struct, frozen=True):
     duration_ms: int | None = None
 
 
-WEBHOOK_FIELDS: Final = Webhook.__struct_fields__
-
 Pair = tuple[Webhook, Delivery]
 DecidePair = Callable[[Webhook, Delivery, int], Pair]
 """(webhook, delivery, now) → both with their changes; the same objects if nothing changes."""
@@ -109,6 +108,20 @@ def new_delivery(
         payload=payload,
         next_attempt_at=now,
     )
+
+
+def addressed(
+    message: Message, receivers: Iterable[Webhook], name: str, run_id: str | None = None
+) -> list[Delivery]:
+    """Create a delivery of a message for each receiver. Their ids are derived from `name`, which identifies the event, so
+    that an event never creates two deliveries for a webhook.
+    """
+    made = []
+    for webhook in receivers:
+        delivery_id = f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}"
+        body = message.body(webhook.format, delivery_id)
+        made.append(new_delivery(delivery_id, webhook, message.type, run_id, body, message.at))
+    return made
 
 
 def backoff_ms(attempts: int, dice: float) -> int:

@@ -6,7 +6,8 @@ AWS's tools do (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` …),
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -65,7 +66,7 @@ class S3Artifacts:
         return Content(key, size, digest.hexdigest())
 
     async def read(self, run: str, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        try:
+        with raising(_unavailable, key):
             if start == end:
                 await obstore.head_async(self._store, self._key(run, key))
                 return
@@ -74,30 +75,31 @@ class S3Artifacts:
             )
             async for chunk in response.stream(min_chunk_size=limits.artifact_chunk_bytes):
                 yield bytes(chunk)
-        except (NotFoundError, FileNotFoundError):
-            raise FileNotFoundError(key) from None
-        except BaseError as error:
-            raise _unavailable(error) from error
 
     async def remove(self, run: str, key: str) -> None:
-        try:
+        with raising(_unavailable), suppress(NotFoundError, FileNotFoundError):
             await obstore.delete_async(self._store, self._key(run, key))
-        except (NotFoundError, FileNotFoundError):
-            pass
-        except BaseError as error:
-            raise _unavailable(error) from error
 
     async def remove_all(self, run: str) -> None:
-        try:
+        with raising(_unavailable):
             async for page in obstore.list(self._store, prefix=self._key(run, "0")[:-2]):
                 await obstore.delete_async(self._store, [entry["path"] for entry in page])
-        except BaseError as error:
-            raise _unavailable(error) from error
 
     def _key(self, run: str, key: str) -> str:
         if not (KEY.fullmatch(run) and KEY.fullmatch(key)):
             raise FileNotFoundError(f"{run}/{key}")
         return f"{run}/{key}"
+
+
+@contextmanager
+def raising(error_of: Callable[[Exception], Exception], wanted: str | None = None) -> Iterator[None]:
+    """Raise `error_of` an error of the library. FileNotFoundError if the `wanted` object does not exist."""
+    try:
+        yield
+    except BaseError as error:
+        if wanted is not None and isinstance(error, NotFoundError):
+            raise FileNotFoundError(wanted) from None
+        raise error_of(error) from None
 
 
 def bucket(url: str) -> tuple[str, S3Store]:
@@ -142,8 +144,4 @@ def first_line(error: Exception) -> str:
 
 
 def _unavailable(error: Exception) -> Error:
-    return Error(
-        "STORE_UNAVAILABLE",
-        f"The artifact storage failed: {type(error).__name__}",
-        retry_after_s=5,
-    )
+    return Error("STORE_UNAVAILABLE", f"The artifact storage failed: {type(error).__name__}", retry_after_s=5)

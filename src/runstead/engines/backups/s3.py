@@ -2,15 +2,15 @@
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import NotFoundError
 
 from runstead.core import limits
 from runstead.core.backup import BackupError
-from runstead.engines.artifacts.s3 import UploadError, bucket, first_line, upload
+from runstead.engines.artifacts.s3 import UploadError, bucket, first_line, raising, upload
 
 
 class S3Place:
@@ -31,45 +31,31 @@ class S3Place:
             raise self._failed(error.cause) from None
 
     async def put_file(self, name: str, path: Path) -> None:
-        try:
+        with raising(self._failed):
             await obstore.put_async(self._store, name, path, chunk_size=limits.backup_part_bytes)
-        except BaseError as error:
-            raise self._failed(error) from None
 
     async def read(self, name: str) -> AsyncIterator[bytes]:
-        try:
+        with raising(self._failed, name):
             response = await obstore.get_async(self._store, name)
             async for chunk in response.stream(min_chunk_size=limits.artifact_chunk_bytes):
                 yield bytes(chunk)
-        except (NotFoundError, FileNotFoundError):
-            raise FileNotFoundError(name) from None
-        except BaseError as error:
-            raise self._failed(error) from None
 
     async def folders(self) -> list[str]:
-        try:
+        with raising(self._failed):
             found = await obstore.list_with_delimiter_async(self._store)
-        except BaseError as error:
-            raise self._failed(error) from None
         return sorted(prefix.strip("/") for prefix in found["common_prefixes"])
 
     async def files(self, folder: str) -> dict[str, int]:
-        try:
+        with raising(self._failed):
             return {
                 entry["path"]: entry["size"]
                 async for page in obstore.list(self._store, prefix=folder)
                 for entry in page
             }
-        except BaseError as error:
-            raise self._failed(error) from None
 
     async def remove(self, name: str) -> None:
-        try:
+        with raising(self._failed), suppress(NotFoundError, FileNotFoundError):
             await obstore.delete_async(self._store, name)
-        except (NotFoundError, FileNotFoundError):
-            pass
-        except BaseError as error:
-            raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> BackupError:
         return BackupError(f"cannot use {self.shown} for backups: {first_line(error)}")

@@ -19,7 +19,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import Final
 
 import msgspec
@@ -28,7 +27,7 @@ import structlog
 from runstead.core import limits
 from runstead.core.change import Change
 from runstead.engines.notifiers.local import Listeners
-from runstead.ports.notifier import Notifier, Signal, pause
+from runstead.ports.notifier import Notifier, pause
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +75,8 @@ class Relay(Listeners, ABC):
     def __init__(self, local: Notifier) -> None:
         super().__init__()
         self._local = local
+        self.wake_all, self.subscribe = local.wake_all, local.subscribe
+        self.attach, self.detach = local.attach, local.detach
         self._name = secrets.token_hex(8)
         self._pending: dict[str, None] = {}
         self._changes: deque[str] = deque()  # lines to send
@@ -105,18 +106,6 @@ class Relay(Listeners, ABC):
         if keys and not self._only_replica and len(self._pending) < limits.notifications_kept_max:
             self._pending.update(dict.fromkeys(keys))
             self._has_work.set()
-
-    def wake_all(self) -> None:
-        self._local.wake_all()
-
-    def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
-        return self._local.subscribe(*keys)
-
-    def attach(self, key: str, signal: Signal) -> None:
-        self._local.attach(key, signal)
-
-    def detach(self, key: str, signal: Signal) -> None:
-        self._local.detach(key, signal)
 
     def has_listeners(self, project_id: str) -> bool:
         """Other replicas may have listeners of any project."""

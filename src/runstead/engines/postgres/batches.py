@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core.batches.batch import Batch, Tally, counted
 from runstead.core.errors import Error
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.engines.postgres.commit.commands import Apply, apply_all
 from runstead.engines.postgres.commit.draft import Draft
@@ -27,9 +27,7 @@ class PostgresBatches(SqlBatches):
         super().__init__(database)
         self._writer = writer
 
-    async def create(
-        self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
-    ) -> Made:
+    async def create(self, batch: Batch, members: Sequence[Member], idempotency: Idempotency = None) -> Made:
         async def work(transaction: Transaction) -> Made:
             connection = transaction.connection
             idempotency_records = IdempotencyRecords(connection)

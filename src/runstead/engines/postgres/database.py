@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.connection import Connection
@@ -46,11 +46,7 @@ class PostgresDatabase:
         return await self._readers.report(read)
 
     async def write(
-        self,
-        command: Callable[[int], Steps[T]],
-        idempotency: IdempotencyRecord | None = None,
-        *,
-        quick: bool = False,
+        self, command: Callable[[int], Steps[T]], idempotency: Idempotency = None, *, quick: bool = False
     ) -> T:
         del quick  # no statement of this engine runs on the event loop
 

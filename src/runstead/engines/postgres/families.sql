@@ -83,15 +83,9 @@ FROM (
 ) AS measured
 WHERE place <= $3 AND (place = 1 OR bytes <= $4) ORDER BY event_id
 
--- name: family_without_usage
-SELECT seq, path, status IN ('completed', 'failed', 'cancelled') FROM runs WHERE seq = $1 AND metadata IS NULL
+-- name: family_without_usage | family_with_usage
+SELECT seq, path, status IN ('completed', 'failed', 'cancelled'){|, metadata} FROM runs
+WHERE seq = $1 AND metadata IS {NULL|NOT NULL}
 UNION ALL
-(SELECT seq, path, status IN ('completed', 'failed', 'cancelled') FROM runs
- WHERE root_seq = ANY (ARRAY[$1]) AND parent_seq IS NOT NULL AND metadata IS NULL ORDER BY root_seq, seq)
-
--- name: family_with_usage
-SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata FROM runs
-WHERE seq = $1 AND metadata IS NOT NULL
-UNION ALL
-(SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata FROM runs
- WHERE root_seq = ANY (ARRAY[$1]) AND parent_seq IS NOT NULL AND metadata IS NOT NULL ORDER BY root_seq, seq)
+(SELECT seq, path, status IN ('completed', 'failed', 'cancelled'){|, metadata} FROM runs
+ WHERE root_seq = ANY (ARRAY[$1]) AND parent_seq IS NOT NULL AND metadata IS {NULL|NOT NULL} ORDER BY root_seq, seq)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from runstead.core.errors import Error
-from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
+from runstead.core.idempotency import Idempotency
 from runstead.engines.postgres.commit.jobs import Job
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import Q
@@ -20,7 +20,7 @@ class IdempotencyRecords:
         self._connection = connection
         self._stored: dict[tuple[str, str], tuple[bytes, int, bytes]] = {}
 
-    async def load(self, records: Iterable[IdempotencyRecord | None]) -> None:
+    async def load(self, records: Iterable[Idempotency]) -> None:
         wanted = {(idempotency.owner, idempotency.key) for idempotency in records if idempotency is not None}
         if not wanted:
             return
@@ -28,23 +28,15 @@ class IdempotencyRecords:
         for owner, key, *stored in await self._connection.fetch(Q["idempotency_records"], owners, keys):
             self._stored[owner, key] = (stored[0], stored[1], stored[2])
 
-    def known(self, idempotency: IdempotencyRecord | None) -> bool:
+    def known(self, idempotency: Idempotency) -> bool:
         return idempotency is not None and (idempotency.owner, idempotency.key) in self._stored
 
-    def replay(self, idempotency: IdempotencyRecord | None) -> None:
+    def replay(self, idempotency: Idempotency) -> None:
         """If the key was used, raise ReplayedResponse or IDEMPOTENCY_KEY_REUSED."""
-        stored = None if idempotency is None else self._stored.get((idempotency.owner, idempotency.key))
-        if idempotency is None or stored is None:
-            return
-        digest, status, body = stored
-        if digest != idempotency.digest:
-            raise Error(
-                "IDEMPOTENCY_KEY_REUSED",
-                "This Idempotency-Key was used for another request; take a new key for a new request",
-            )
-        raise ReplayedResponse(status, body)
+        if idempotency is not None and self.known(idempotency):
+            idempotency.replay(*self._stored[idempotency.owner, idempotency.key])
 
-    async def look_again(self, idempotency: IdempotencyRecord | None) -> None:
+    async def look_again(self, idempotency: Idempotency) -> None:
         """Load and replay the record again, for a refused command: another transaction may have used the key and caused
         the conflict. Raises as `replay`.
         """
@@ -52,7 +44,7 @@ class IdempotencyRecords:
             await self.load([idempotency])
             self.replay(idempotency)
 
-    def answer(self, idempotency: IdempotencyRecord | None, result: Any) -> _Response | None:
+    def answer(self, idempotency: Idempotency, result: Any) -> _Response | None:
         """The response to store for the key, if any. Later commands of this transaction replay it."""
         answer = None if idempotency is None else idempotency.render(result)
         if idempotency is not None and answer is not None:
@@ -60,7 +52,7 @@ class IdempotencyRecords:
         return answer
 
 
-def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
+def idempotent(job: Job[T], idempotency: Idempotency) -> Job[T]:
     if idempotency is None:
         return job
 

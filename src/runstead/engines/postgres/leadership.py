@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.engines.postgres.commit.pool import Pool
-from runstead.engines.postgres.connection import BROKEN, NoSessionError, connect, is_lost, trouble_with
+from runstead.engines.postgres.connection import BROKEN, connect, trouble_with
+from runstead.engines.postgres.readers import retried
 from runstead.engines.postgres.sql import DIALECT
 from runstead.engines.sql.postgres_driver import PostgresDriver
 from runstead.engines.sql.steps import Steps
@@ -25,33 +26,17 @@ class LeadershipDatabase:
     async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the session. A broken session is replaced once."""
         try:
-            try:
-                return await self._run(steps(*args, **kwargs))
-            except BROKEN as error:
-                if not is_lost(error) or isinstance(error, NoSessionError):
-                    raise
-                self._pool.drop_idle()
-                return await self._run(steps(*args, **kwargs))
+            return await retried(self._pool, lambda c: self._driver.run(c, steps(*args, **kwargs)))
         except BROKEN as error:
             raise trouble_with(error, "find the leader") from error
 
-    scan = page = read
-
     async def write(
-        self,
-        command: Callable[[int], Steps[T]],
-        idempotency: IdempotencyRecord | None = None,
-        *,
-        quick: bool = False,
+        self, command: Callable[[int], Steps[T]], idempotency: Idempotency = None, *, quick: bool = False
     ) -> T:
         """Run a command, which reads the time from the database."""
         assert idempotency is None
         del quick
         return await self.read(command, 0)
-
-    async def _run(self, steps: Steps[T]) -> T:
-        async with self._pool.session() as connection:
-            return await self._driver.run(connection, steps)
 
     async def close(self) -> None:
         await self._pool.close()

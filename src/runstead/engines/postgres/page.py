@@ -12,7 +12,8 @@ from runstead.core.runs.run import FIELDS, OMITTABLE, TERMINAL, Run
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.rows import to_run
-from runstead.engines.postgres.sql import COUNTERS, RUNS, SEARCHED
+from runstead.engines.postgres.sql import COUNTED_COLUMNS, RUNS, SEARCHED
+from runstead.engines.sql.run_rows import run_columns
 from runstead.engines.sql.run_terms import json_form, like_pattern
 from runstead.ports.store import ListPage, RunQuery, SeqPage
 
@@ -121,14 +122,7 @@ def _measured(omit: frozenset[str], order: str) -> str:
 
     PostgreSQL knows the size of a large value without reading it.
     """
-    columns = ", ".join(
-        f"NULL AS {field}"
-        if field in omit
-        else f"coalesce({field}, 0) AS {field}"
-        if field in COUNTERS
-        else field
-        for field in FIELDS
-    )
+    columns = run_columns(omit, **COUNTED_COLUMNS)
     size = " + ".join(f"coalesce(octet_length({field}), 0)" for field in sorted(OMITTABLE - omit)) or "0"
     return (
         f"{columns}, row_number() OVER (ORDER BY {order}) AS place,"

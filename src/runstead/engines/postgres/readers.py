@@ -141,6 +141,19 @@ async def rows(connection: Connection, sql: str, *arguments: Any) -> list[asyncp
     return found
 
 
+async def retried(pool: Pool, read: Read[T]) -> T:
+    """Run a read in a session of the pool, and again in a new one if the session breaks. Raises what asyncpg raises."""
+    try:
+        async with pool.session() as connection:
+            return await read(connection)
+    except BROKEN as error:
+        if not is_lost(error) or isinstance(error, NoSessionError):
+            raise
+    pool.drop_idle()
+    async with pool.session() as connection:
+        return await read(connection)
+
+
 class _Sessions:
     """Sessions that tenants share, with a limit for each statement in s."""
 
@@ -163,19 +176,9 @@ class _Sessions:
                 if standby and self._at_standbys is not None:
                     with suppress(UnservedError):
                         return await self._at_standbys.do(read)
-                try:
-                    return await self._once(read)
-                except BROKEN as error:
-                    if not is_lost(error) or isinstance(error, NoSessionError):
-                        raise
-                    self._pool.drop_idle()
-                    return await self._once(read)
+                return await retried(self._pool, read)
             except BROKEN as error:
                 raise trouble_with(error, "read") from error
-
-    async def _once(self, read: Read[T]) -> T:
-        async with self._pool.session() as connection:
-            return await read(connection)
 
     async def close(self) -> None:
         await self._pool.close()

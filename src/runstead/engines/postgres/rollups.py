@@ -24,8 +24,8 @@ from runstead.engines.postgres.page import shares
 from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import ROLLUPS, Q
-from runstead.engines.sql.rollups import SqlRollups, facts_in
-from runstead.engines.sql.steps import SnapshotDatabase, value
+from runstead.engines.sql.rollups import SqlRollups, drop_empty, facts_in
+from runstead.engines.sql.steps import Database, value
 
 
 async def note_gone(connection: Connection, runs: Sequence[Run]) -> None:
@@ -68,7 +68,7 @@ async def _not_rolled_up(connection: Connection, ends: Sequence[End]) -> set[int
 
 
 class PostgresRollups(SqlRollups):
-    def __init__(self, url: str, database: SnapshotDatabase, writer: Writer) -> None:
+    def __init__(self, url: str, database: Database, writer: Writer) -> None:
         super().__init__(database, shares)
         self._url = url
         self._writer = writer
@@ -94,10 +94,9 @@ class PostgresRollups(SqlRollups):
         return added
 
     async def catch_up(self, limit: int) -> int:
-        return await self._tick("rollup_backlog", self._catch_up_some, limit)
-
-    async def _catch_up_some(self, connection: Connection, limit: int) -> int:
-        return await DRIVER.run(connection, self._catch_up(limit, _add))
+        return await self._tick(
+            "rollup_backlog", lambda c, limit: DRIVER.run(c, self._catch_up(limit, _add)), limit
+        )
 
     async def _tick(self, pending: str, add: Callable[[Connection, int], Awaitable[int]], limit: int) -> int:
         if await self._database.read(value, pending) is None:
@@ -134,8 +133,4 @@ async def _add(connection: Connection, additions: Additions) -> None:
                 durations.update(unpacked(before))
             values.append((*key, runs, packed(durations)))
         await connection.execute(Q["add_activity"], *columns_of(values))
-    used, active = additions.emptied
-    if used:
-        await connection.execute(Q["drop_empty_usage"], *columns_of(used))
-    if active:
-        await connection.execute(Q["drop_empty_activity"], *columns_of(active))
+    await DRIVER.run(connection, drop_empty(additions))

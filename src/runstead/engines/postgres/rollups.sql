@@ -33,34 +33,6 @@ SELECT * FROM unnest(
 ON CONFLICT (project_id, way, name, width, bucket, kind, status)
 DO UPDATE SET runs = a.runs + excluded.runs, durations = excluded.durations
 
--- name: drop_empty_usage
-DELETE FROM usage_rollups WHERE ctid = ANY (ARRAY (
-  SELECT u.place FROM unnest(
-    $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[]
-  ) AS k (project_id, way, width, bucket, name, provider, model)
-  CROSS JOIN LATERAL (
-    SELECT r.*, ctid AS place FROM usage_rollups AS r
-    WHERE r.project_id = k.project_id AND r.way = k.way AND r.width = k.width AND r.bucket = k.bucket AND r.name = k.name
-      AND r.provider = k.provider AND r.model = k.model
-    LIMIT 1
-  ) AS u
-  WHERE u.runs = 0 AND u.input_tokens = 0 AND u.output_tokens = 0 AND u.cached_input_tokens = 0 AND u.reasoning_tokens = 0
-))
-
--- name: drop_empty_activity
-DELETE FROM activity_rollups WHERE ctid = ANY (ARRAY (
-  SELECT a.place FROM unnest(
-    $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[]
-  ) AS k (project_id, way, width, bucket, name, kind, status)
-  CROSS JOIN LATERAL (
-    SELECT ctid AS place, runs, durations FROM activity_rollups AS r
-    WHERE r.project_id = k.project_id AND r.way = k.way AND r.name = k.name AND r.width = k.width AND r.bucket = k.bucket
-      AND r.kind = k.kind AND r.status = k.status
-    LIMIT 1
-  ) AS a
-  WHERE a.runs = 0 AND a.durations = '\x80'  -- an empty map
-))
-
 -- name: not_rolled_up
 SELECT seq FROM unnest($1::bigint[]) AS s (seq)
 WHERE seq < (SELECT below_seq FROM rollup_backlog) AND (SELECT true FROM rollup_open WHERE run_seq = seq LIMIT 1) IS NULL

@@ -16,25 +16,19 @@ from runstead.engines.postgres.page import chosen_sql, matching_sql, page_sql, t
 from runstead.engines.postgres.readers import Readers, rows
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
-from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
+from runstead.engines.sql.run_index import Row, SqlRunIndex, Statement
 from runstead.engines.sql.run_rows import to_summary
-from runstead.engines.sql.run_search import Changed, Page, Search, Span, State, Terms, search
+from runstead.engines.sql.run_search import STATEMENTS, Page, Search, search
 from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 #: Statements that take all rows as arrays.
 _MANY = frozenset({"put_terms", "drop_changes"})
 
 
-class PostgresRunIndex:
+class PostgresRunIndex(SqlRunIndex):
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
-
-    async def advance(self) -> int:
-        return await advance(self)
-
-    async def faults(self, after: int) -> tuple[list[str], int | None]:
-        return await find_faults(self, after)
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]:
         return await self._readers.scan(lambda c: c.fetch(Q[name], *arguments))
@@ -84,14 +78,8 @@ async def _found(connection: Connection, query: RunQuery) -> list[RunSummary]:
             case Page(page_query, seqs):
                 sql, arguments = page_sql(page_query, seqs=seqs)
                 answer = [to_summary(row) for row in await rows(connection, sql, *arguments)]
-            case State():
-                answer = await rows(connection, Q["index_mark"])
-            case Changed():
-                answer = await rows(connection, Q["index_changed"])
-            case Terms(blocks, terms):
-                answer = await rows(connection, Q["index_terms"], blocks, terms)
-            case Span(blocks, first, end):
-                answer = await rows(connection, Q["index_span"], blocks, first, end)
+            case _:
+                answer = await rows(connection, Q[STATEMENTS[type(request)]], *request)
 
 
 async def page_of_query(readers: Readers, query: RunQuery) -> ListPage[Run]:

@@ -41,9 +41,8 @@ chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next 
 chain_s: Final = 1.0  # how often a session ends a transaction without starting another, to report statistics
 in_doubt_s: Final = 5  # to find out whether a commit succeeded whose session broke
 # Reads at a standby: see docs/decisions/0040
-standby_wait_s: Final = (
-    0.05  # for the standby to replay what a read must see; then the primary serves the read
-)
+# For the standby to replay what a read must see; then the primary serves the read
+standby_wait_s: Final = 0.05
 standby_reply_s: Final = 1.0  # to connect, and for short statements
 standby_check_s: Final = 1.0  # how often each standby is checked; also how long one that failed is not used
 standby_events_min: Final = 64  # shorter pages of events come from the primary

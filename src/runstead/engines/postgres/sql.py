@@ -11,7 +11,7 @@ from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS, LARGE, Run
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
-from runstead.engines.sql.run_rows import ROW_WORDS
+from runstead.engines.sql.run_rows import ROW_WORDS, run_columns
 from runstead.engines.sql.run_terms import FACTS
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -19,21 +19,15 @@ COUNTERS: Final = ("descendants_total", "descendants_active")
 STORED: Final = tuple(field for field in FIELDS if field not in COUNTERS)
 """The fields that are columns of `runs`."""
 
-COLUMNS: Final = ", ".join(
-    f"coalesce({field}, 0) AS {field}" if field in COUNTERS else field for field in FIELDS
-)
+COUNTED_COLUMNS: Final = {field: f"coalesce({field}, 0)" for field in COUNTERS}
+COLUMNS: Final = run_columns(**COUNTED_COLUMNS)
 LOCKED: Final = f"{COLUMNS}, familied"
 """The columns that a statement reads of a locked run."""
 #: Columns of an integrity check: no large values, and an error only if it is short (else empty).
-_CHECKED: Final = ", ".join(
-    f"coalesce({field}, 0)"
-    if field in COUNTERS
-    else f"NULL AS {field}"
-    if field in LARGE
-    else "CASE WHEN octet_length(error) <= 65536 THEN error WHEN error IS NOT NULL THEN ''::bytea END"
-    if field == "error"
-    else field
-    for field in FIELDS
+_CHECKED: Final = run_columns(
+    LARGE,
+    **COUNTED_COLUMNS,
+    error="CASE WHEN octet_length(error) <= 65536 THEN error WHEN error IS NOT NULL THEN ''::bytea END",
 )
 # LIMIT keeps it a look-up per run: a join could be planned as a scan of all families.
 #: What a search reads of a run's error, and in projects with `search_values` of its input and output. NULL: nothing.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from runstead.core.migration import PendingMigration
@@ -45,24 +46,16 @@ class PostgresStore(SqlNouns):
     `clock` (ms) of their own.
     """
 
-    runs: PostgresRuns
-    batches: PostgresBatches
     integrity: PostgresIntegrity
-    retention: PostgresRetention
-    run_index: PostgresRunIndex
-    rollups: PostgresRollups
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None, read_url: str | None = None) -> None:
         self._url = url
         self._standbys = None if read_url is None else Standbys(url, read_url)
         self._clock = clock
-        self._group_commit: GroupCommit | None = None
-        self._writer: Writer | None = None
-        self._readers: Readers | None = None
-        self._health: Health | None = None
-        self._leadership: LeadershipDatabase | None = None
         self._partitions_at = 0.0
         self.integrity = PostgresIntegrity(url)
+        self._closing = AsyncExitStack()  # closes last what was opened first
+        self._closing.push_async_callback(self.integrity.close)
 
     async def open(self) -> None:
         async def ready(connection: Connection) -> list[str]:
@@ -73,14 +66,17 @@ class PostgresStore(SqlNouns):
             return await self._migrated(connection)
 
         await self._alone(ready)
-        clock = Clock(self._clock)
-        self._group_commit = group_commit = GroupCommit(self._url, clock, decide_group)
-        self._writer = writer = Writer(self._url, clock)
         if self._standbys is not None:
+            self._closing.push_async_callback(self._standbys.close)
             await self._standbys.open()
+        clock = Clock(self._clock)
         self._readers = readers = Readers(self._url, self._standbys)
+        self._writer = writer = Writer(self._url, clock)
+        self._group_commit = group_commit = GroupCommit(self._url, clock, decide_group)
         self._health = Health(self._url, clock, group_commit)
-        self._leadership = leadership = LeadershipDatabase(self._url, self._clock)
+        leadership = LeadershipDatabase(self._url, self._clock)
+        for part in (readers, writer, group_commit, self._health, leadership):
+            self._closing.push_async_callback(part.close)
         database = PostgresDatabase(writer, readers, clock)
         self.open_nouns(database, leadership, note_moved)
         self.runs = PostgresRuns(group_commit, writer, readers, clock)
@@ -115,27 +111,13 @@ class PostgresStore(SqlNouns):
             ) from trouble
 
     async def close(self) -> None:
-        if self._leadership is not None:
-            await self._leadership.close()
-        if self._health is not None:
-            await self._health.close()
-        if self._group_commit is not None:
-            await self._group_commit.close()
-        if self._writer is not None:
-            await self._writer.close()
-        if self._readers is not None:
-            await self._readers.close()
-        if self._standbys is not None:
-            await self._standbys.close()
-        await self.integrity.close()
+        await self._closing.aclose()
 
     async def check(self) -> dict[str, Any]:
-        assert self._health is not None, "not open"
         await self._health.check()
         return self.facts()
 
     def expected_wait_s(self) -> float:
-        assert self._group_commit is not None, "not open"
         return self._group_commit.expected_wait_s()
 
     @property
@@ -144,9 +126,6 @@ class PostgresStore(SqlNouns):
 
     def facts(self) -> dict[str, Any]:
         group_commit, writer, health = self._group_commit, self._writer, self._health
-        assert group_commit is not None, "not open"
-        assert writer is not None, "not open"
-        assert health is not None, "not open"
         facts = {
             "engine": "postgres",
             "queue_depth": group_commit.waiting + writer.waiting,
@@ -157,17 +136,13 @@ class PostgresStore(SqlNouns):
         return facts if self._standbys is None else facts | {"standbys": self._standbys.facts()}
 
     def pools(self) -> list[PoolUse]:
-        assert self._readers is not None, "not open"
-        assert self._writer is not None, "not open"
         return self._readers.pools() + self._writer.pools()
 
     async def sizes(self) -> Sizes:
-        assert self._readers is not None, "not open"
         return await self._readers.scan(read_sizes)
 
     async def forget(self, age_ms: int, limit: int) -> int:
         """Also looks, once a day, whether the next months have their partitions."""
-        assert self._writer is not None, "not open"
         if time.monotonic() - self._partitions_at > _DAY_S:
             async with session_alone(self._url, "make room for the next months") as connection:
                 await self._look_ahead(connection)

@@ -8,94 +8,47 @@ from runstead.core import limits
 from runstead.core.alerts.alert import Alert, Firing, Measurement
 from runstead.core.alerts.evaluate import evaluate, firing_id
 from runstead.core.alerts.message import deliveries
-from runstead.core.errors import existing
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import QUARTER, coded
 from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.methods import command, read
+from runstead.engines.sql.project_records import SqlProjectRecords
 from runstead.engines.sql.steps import (
     LockSpace,
     Steps,
-    StoreDatabase,
-    changed,
     execute,
     first,
-    lock,
     now as engine_time,
     rewrite,
     select,
     select_rows,
     value,
 )
-from runstead.ports.store import Count, DecideAlert, DecideDeliveries
+from runstead.ports.store import DecideDeliveries
 
 
-class SqlAlerts:
-    def __init__(self, database: StoreDatabase) -> None:
-        self._database = database
-
-    async def create(self, alert: Alert, guard: Count, idempotency: IdempotencyRecord | None = None) -> Alert:
-        def create(now: int) -> Steps[Alert]:
-            yield from lock(LockSpace.ALERTS, [alert.project_id])
-            guard((yield from value("count_alerts", project_id=alert.project_id)))
-            new = replace(alert, created_at=now, updated_at=now, evaluate_at=now)
-            yield from execute("add_alert", new)
-            yield from changed(None, new)
-            return new
-
-        return await self._database.write(create, idempotency)
-
-    async def get(self, project_id: str, alert_id: str) -> Alert | None:
-        return await self._database.read(first, "alert", Alert, id=alert_id, project_id=project_id)
+class SqlAlerts(SqlProjectRecords[Alert]):
+    _record = Alert
+    _noun = "alert"
+    _lock_space = LockSpace.ALERTS
 
     async def page(self, project_id: str, limit: int) -> list[Alert]:
         return await self._database.read(select, "alerts_page", Alert, project_id=project_id, limit=limit)
 
-    async def change(
+    @command
+    def notify(
         self,
-        project_id: str,
-        alert_id: str,
-        decide: DecideAlert,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Alert:
-        def change(now: int) -> Steps[Alert]:
-            old = yield from _lock(project_id, alert_id)
-            new = decide(old, now)
-            yield from rewrite("alerts", old, new)
-            if old.firing_since is not None and new.firing_since is None:
-                ended_id = firing_id(old, old.firing_since)
-                yield from execute(
-                    "end_alert_firing", None, id=ended_id, resolved_at=now, resolved_value=None
-                )
-            yield from changed(old, new)
-            return new
-
-        return await self._database.write(change, idempotency)
-
-    async def delete(self, project_id: str, alert_id: str) -> bool:
-        def delete(_now: int) -> Steps[bool]:
-            deleted = yield from first("delete_alert", Alert, id=alert_id, project_id=project_id)
-            if deleted is not None:
-                yield from execute("delete_alert_firings", alert_id=alert_id)
-            yield from changed(deleted, None)
-            return deleted is not None
-
-        return await self._database.write(delete)
-
-    async def notify(
-        self,
+        now: int,
         project_id: str,
         alert_id: str,
         decide: DecideDeliveries,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> list[Delivery]:
-        def notify(now: int) -> Steps[list[Delivery]]:
-            alert = yield from _lock(project_id, alert_id)
-            webhooks = yield from _webhooks(project_id)
-            return (yield from _add(decide(alert, webhooks, now)))
-
-        return await self._database.write(notify, idempotency)
+        idempotency: Idempotency = None,
+    ) -> Steps[list[Delivery]]:
+        alert = yield from self._lock(project_id, alert_id)
+        webhooks = yield from _webhooks(project_id)
+        return (yield from _add(decide(alert, webhooks, now)))
 
     async def history(
         self, project_id: str, alert_id: str, limit: int, before: int | None = None
@@ -110,37 +63,40 @@ class SqlAlerts:
             limit=limit,
         )
 
-    async def due(self, limit: int) -> list[Alert]:
-        def due() -> Steps[list[Alert]]:
-            now = yield from engine_time()
-            return (yield from select("due_alerts", Alert, now=now, limit=limit))
-
-        return await self._database.read(due)
+    @read
+    def due(self, limit: int) -> Steps[list[Alert]]:
+        now = yield from engine_time()
+        return (yield from select("due_alerts", Alert, now=now, limit=limit))
 
     async def measure(self, alert: Alert) -> Measurement:
         return await self._database.scan(_measure, alert)
 
-    async def evaluate(self, measured: Sequence[tuple[Alert, Measurement | None]]) -> int:
-        def apply(now: int) -> Steps[int]:
-            sent = 0
-            for read, measurement in sorted(measured, key=lambda pair: pair[0].id):
-                alert = yield from first("lock_alert_version", Alert, id=read.id, version=read.version)
-                if alert is None:
-                    continue
-                new, event, firing = evaluate(alert, measurement, now)
-                yield from rewrite("alerts", alert, new, versioned=True)
-                if firing is not None:
-                    yield from _store(firing)
-                if event is not None:
-                    webhooks = yield from _webhooks(alert.project_id)
-                    sent += len((yield from _add(deliveries(new, event, webhooks, now, firing=firing))))
-            return sent
+    @command
+    def evaluate(self, now: int, measured: Sequence[tuple[Alert, Measurement | None]]) -> Steps[int]:
+        sent = 0
+        for known, measurement in sorted(measured, key=lambda pair: pair[0].id):
+            alert = yield from first("lock_alert_version", Alert, id=known.id, version=known.version)
+            if alert is None:
+                continue
+            new, event, firing = evaluate(alert, measurement, now)
+            yield from rewrite("alerts", alert, new, versioned=True)
+            if firing is not None:
+                yield from _store(firing)
+            if event is not None:
+                webhooks = yield from _webhooks(alert.project_id)
+                sent += len((yield from _add(deliveries(new, event, webhooks, now, firing=firing))))
+        return sent
 
-        return await self._database.write(apply)
+    def _begun(self, record: Alert, now: int) -> Alert:
+        return replace(record, created_at=now, updated_at=now, evaluate_at=now)
 
+    def _change_beside(self, old: Alert, new: Alert, now: int) -> Steps[None]:
+        if old.firing_since is not None and new.firing_since is None:
+            ended_id = firing_id(old, old.firing_since)
+            yield from execute("end_alert_firing", None, id=ended_id, resolved_at=now, resolved_value=None)
 
-def _lock(project_id: str, alert_id: str) -> Steps[Alert]:
-    return existing((yield from first("lock_alert", Alert, id=alert_id, project_id=project_id)), "Alert")
+    def _delete_beside(self, record_id: str) -> Steps[None]:
+        yield from execute("delete_alert_firings", alert_id=record_id)
 
 
 def _webhooks(project_id: str) -> Steps[list[Webhook]]:

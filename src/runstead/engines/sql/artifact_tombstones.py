@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from runstead.engines.sql.steps import Database, execute, values
+from runstead.engines.sql.methods import SqlNoun
+from runstead.engines.sql.steps import execute, values
 
 
-class SqlArtifactTombstones:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class SqlArtifactTombstones(SqlNoun):
     async def some(self, limit: int) -> list[str]:
         return await self._database.read(values, "artifact_tombstones", limit=limit)
 

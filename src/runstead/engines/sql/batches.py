@@ -1,48 +1,36 @@
 """Batches: reads and edits. Each engine creates and cancels their runs in its own way."""
 
+from msgspec.structs import asdict
+
 from runstead.core import limits
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import existing
-from runstead.core.idempotency import IdempotencyRecord
-from runstead.engines.sql.steps import Database, Steps, changed, execute, first, select, select_page
+from runstead.core.idempotency import Idempotency
+from runstead.engines.sql.methods import SqlNoun, command, paged
+from runstead.engines.sql.steps import Steps, changed, execute, first, select, select_page
 from runstead.ports.store import BatchQuery, DecideBatch, ListPage
 
 
-class SqlBatches:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class SqlBatches(SqlNoun):
     async def get(self, project_id: str, batch_id: str) -> Batch | None:
         return await self._database.read(load_batch, batch_id, project_id)
 
-    async def page(self, query: BatchQuery) -> ListPage[Batch]:
-        return await self._database.page(
-            select_page,
-            "batches_page",
-            Batch,
-            project_id=query.project_id,
-            before=limits.integer_max if query.before is None else query.before,
-            limit=query.limit,
-        )
+    @paged
+    def page(self, query: BatchQuery) -> Steps[ListPage[Batch]]:
+        before = limits.integer_max if query.before is None else query.before
+        filters = asdict(query) | {"before": before}
+        return select_page("batches_page", Batch, **filters)
 
-    async def change(
-        self,
-        project_id: str,
-        batch_id: str,
-        decide: DecideBatch,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Changed:
-        def change(now: int) -> Steps[Changed]:
-            old = existing(
-                (yield from first("lock_batch", Batch, id=batch_id, project_id=project_id)), "Batch"
-            )
-            new = decide(old, max(now, old.created_at))
-            if new.batch is not old:
-                yield from execute("change_batch", new.batch)
-                yield from changed(old, new.batch)
-            return new
-
-        return await self._database.write(change, idempotency)
+    @command
+    def change(
+        self, now: int, project_id: str, batch_id: str, decide: DecideBatch, idempotency: Idempotency = None
+    ) -> Steps[Changed]:
+        old = existing((yield from first("lock_batch", Batch, id=batch_id, project_id=project_id)), "Batch")
+        new = decide(old, max(now, old.created_at))
+        if new.batch is not old:
+            yield from execute("change_batch", new.batch)
+            yield from changed(old, new.batch)
+        return new
 
     async def unfinished(self, limit: int) -> list[Batch]:
         return await self._database.read(select, "unfinished_batches", Batch, limit=limit)

@@ -4,25 +4,21 @@ from collections.abc import Sequence
 
 from runstead.core import limits
 from runstead.core.identity.browser_session import BrowserSession
-from runstead.engines.sql.steps import Database, Steps, changed, execute, select, select_timed
+from runstead.engines.sql.methods import SqlNoun, command
+from runstead.engines.sql.steps import Steps, changed, execute, select, select_timed
 from runstead.ports.store import DecideSession
 
 
-class SqlBrowserSessions:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def add(self, decide: DecideSession) -> BrowserSession:
-        def add(now: int) -> Steps[BrowserSession]:
-            session = decide(now)
-            yield from execute("add_browser_session", session)
-            yield from execute(
-                "trim_browser_sessions", identity=session.identity, kept=limits.browser_sessions_max
-            )
-            yield from changed(None, session)
-            return session
-
-        return await self._database.write(add)
+class SqlBrowserSessions(SqlNoun):
+    @command
+    def add(self, now: int, decide: DecideSession) -> Steps[BrowserSession]:
+        session = decide(now)
+        yield from execute("add_browser_session", session)
+        yield from execute(
+            "trim_browser_sessions", identity=session.identity, kept=limits.browser_sessions_max
+        )
+        yield from changed(None, session)
+        return session
 
     async def by_hash(self, digest: bytes) -> BrowserSession | None:
         found = await self._database.read(_unexpired, "browser_session_by_hash", hash=digest)
@@ -34,11 +30,9 @@ class SqlBrowserSessions:
     async def touch(self, ids: Sequence[str]) -> None:
         await self._database.write(lambda now: execute("touch_browser_sessions", ids=sorted(ids), now=now))
 
-    async def remove(self, session_id: str, identity: str) -> bool:
-        def remove(_now: int) -> Steps[bool]:
-            return (yield from _removed("remove_browser_session", id=session_id, identity=identity)) == 1
-
-        return await self._database.write(remove)
+    @command
+    def remove(self, _now: int, session_id: str, identity: str) -> Steps[bool]:
+        return (yield from _removed("remove_browser_session", id=session_id, identity=identity)) == 1
 
     async def remove_all(self, identity: str) -> int:
         return await self._database.write(lambda _now: _removed("remove_browser_sessions", identity=identity))

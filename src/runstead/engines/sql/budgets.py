@@ -22,7 +22,7 @@ from runstead.core.budgets.budget import (
 from runstead.core.budgets.counting import BudgetEvent, Ledger, Spending, Spent
 from runstead.core.budgets.message import deliveries
 from runstead.core.errors import existing
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
@@ -30,11 +30,11 @@ from runstead.core.runs.transitions.budgets import CALL
 from runstead.core.usage.price import Price, PriceList
 from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.methods import SqlNoun, command, read
 from runstead.engines.sql.rates import take_used, token_rates
 from runstead.engines.sql.steps import (
     LockSpace,
     Steps,
-    StoreDatabase,
     changed,
     execute,
     first,
@@ -46,82 +46,68 @@ from runstead.engines.sql.steps import (
     value,
     values,
 )
-from runstead.ports.store import BudgetState, Count, DecideBudget, RunKey, WaitingPage, WaitingRun
+from runstead.ports.store import BudgetState, Change, Count, RunKey, WaitingPage, WaitingRun
 
 
-class SqlBudgets:
-    def __init__(self, database: StoreDatabase) -> None:
-        self._database = database
+class SqlBudgets(SqlNoun):
+    @command
+    def create(
+        self, now: int, budget: Budget, guard: Count, idempotency: Idempotency = None
+    ) -> Steps[BudgetState]:
+        yield from lock(LockSpace.BUDGETS, [budget.project_id])
+        guard((yield from value("count_budgets", project_id=budget.project_id)))
+        new = replace(budget, created_at=now, updated_at=now)
+        yield from execute("add_budget", new)
+        yield from changed(None, new)
+        return (yield from _states([new]))[0]
 
-    async def create(
-        self, budget: Budget, guard: Count, idempotency: IdempotencyRecord | None = None
-    ) -> BudgetState:
-        def create(now: int) -> Steps[BudgetState]:
-            yield from lock(LockSpace.BUDGETS, [budget.project_id])
-            guard((yield from value("count_budgets", project_id=budget.project_id)))
-            new = replace(budget, created_at=now, updated_at=now)
-            yield from execute("add_budget", new)
-            yield from changed(None, new)
-            return (yield from _states([new]))[0]
+    @read
+    def get(self, project_id: str, budget_id: str) -> Steps[BudgetState | None]:
+        found = yield from select("budget", Budget, id=budget_id, project_id=project_id)
+        return next(iter((yield from _states(found))), None)
 
-        return await self._database.write(create, idempotency)
+    @read
+    def page(self, project_id: str) -> Steps[list[BudgetState]]:
+        found = yield from select("budgets_of", Budget, project_id=project_id, families=[0])
+        return (yield from _states(found))
 
-    async def get(self, project_id: str, budget_id: str) -> BudgetState | None:
-        def get() -> Steps[BudgetState | None]:
-            found = yield from select("budget", Budget, id=budget_id, project_id=project_id)
-            return next(iter((yield from _states(found))), None)
-
-        return await self._database.read(get)
-
-    async def page(self, project_id: str) -> list[BudgetState]:
-        def page() -> Steps[list[BudgetState]]:
-            found = yield from select("budgets_of", Budget, project_id=project_id, families=[0])
-            return (yield from _states(found))
-
-        return await self._database.read(page)
-
-    async def of_run(self, run: Run) -> list[BudgetState]:
-        def of_run() -> Steps[list[BudgetState]]:
-            spending = (yield from load_ledger(run.project_id, [run], (yield from engine_time()))).of(run.seq)
-            if spending is None:
-                return []
-            return [BudgetState(budget, spending.spent(key)) for budget, key in spending.budgets]
-
-        return await self._database.read(of_run)
+    @read
+    def of_run(self, run: Run) -> Steps[list[BudgetState]]:
+        spending = (yield from load_ledger(run.project_id, [run], (yield from engine_time()))).of(run.seq)
+        if spending is None:
+            return []
+        return [BudgetState(budget, spending.spent(key)) for budget, key in spending.budgets]
 
     async def given_to(self, run: Run) -> Budget | None:
         return await self._database.read(
             first, "budgets_of", Budget, project_id=run.project_id, families=[run.seq]
         )
 
-    async def change(
+    @command
+    def change(
         self,
+        now: int,
         project_id: str,
         budget_id: str,
-        decide: DecideBudget,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> BudgetState:
-        def change(now: int) -> Steps[BudgetState]:
-            old = existing(
-                (yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)), "Budget"
-            )
-            new = decide(old, now)
-            yield from rewrite("budgets", old, new)
-            yield from changed(old, new)
-            return (yield from _states([new]))[0]
+        decide: Change[Budget],
+        idempotency: Idempotency = None,
+    ) -> Steps[BudgetState]:
+        old = existing(
+            (yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)), "Budget"
+        )
+        new = decide(old, now)
+        yield from rewrite("budgets", old, new)
+        yield from changed(old, new)
+        return (yield from _states([new]))[0]
 
-        return await self._database.write(change, idempotency)
-
-    async def delete(self, project_id: str, budget_id: str) -> bool:
-        def delete(now: int) -> Steps[bool]:
-            old = yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)
-            if old is None:
-                return False
-            yield from rewrite("budgets", old, replace(old, deleted_at=now, attention_at=now))
-            yield from changed(old, None)
-            return True
-
-        return await self._database.write(delete)
+    @command
+    def delete(self, now: int, project_id: str, budget_id: str) -> Steps[bool]:
+        old = yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)
+        if old is None:
+            return False
+        yield from rewrite("budgets", old, replace(old, deleted_at=now, attention_at=now))
+        yield from changed(old, None)
+        return True
 
     async def with_attention(self, limit: int) -> list[Budget]:
         found = await self._database.read(select, "budgets_with_attention", Budget, limit=limit)
@@ -129,24 +115,20 @@ class SqlBudgets:
             await self._database.settle()
         return found
 
-    async def waiting(self, budget_id: str, after: int, limit: int) -> WaitingPage:
-        def waiting() -> Steps[WaitingPage]:
-            seqs = yield from values("budget_waits", id=budget_id, after=after, limit=limit)
-            rows = yield from select_rows("runs_that_wait", seqs=seqs, call=f"{CALL}{budget_id}")
-            runs = [WaitingRun(row["seq"], RunKey(row["project_id"], row["run_id"])) for row in rows]
-            return WaitingPage(runs, seqs[-1] if len(seqs) == limit else None)
+    @read
+    def waiting(self, budget_id: str, after: int, limit: int) -> Steps[WaitingPage]:
+        seqs = yield from values("budget_waits", id=budget_id, after=after, limit=limit)
+        rows = yield from select_rows("runs_that_wait", seqs=seqs, call=f"{CALL}{budget_id}")
+        runs = [WaitingRun(row["seq"], RunKey(row["project_id"], row["run_id"])) for row in rows]
+        return WaitingPage(runs, seqs[-1] if len(seqs) == limit else None)
 
-        return await self._database.read(waiting)
-
-    async def settled(self, budget: Budget) -> None:
-        def settled(_now: int) -> Steps[None]:
-            read_at = budget.attention_at
-            if budget.deleted_at is None:
-                yield from execute("budget_settled", id=budget.id, attention_at=read_at)
-            elif (yield from execute("purge_budget", id=budget.id, attention_at=read_at)):
-                yield from execute("purge_budget_sums", id=budget.id)
-
-        await self._database.write(settled)
+    @command
+    def settled(self, _now: int, budget: Budget) -> Steps[None]:
+        read_at = budget.attention_at
+        if budget.deleted_at is None:
+            yield from execute("budget_settled", id=budget.id, attention_at=read_at)
+        elif (yield from execute("purge_budget", id=budget.id, attention_at=read_at)):
+            yield from execute("purge_budget_sums", id=budget.id)
 
 
 def _states(budgets: Sequence[Budget]) -> Steps[list[BudgetState]]:

@@ -1,6 +1,6 @@
 """Bulk jobs: their rows, and the lists of their runs in parts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -9,9 +9,9 @@ from runstead.core import limits
 from runstead.core.batches import bulk_job as rules
 from runstead.core.batches.bulk_job import BulkJob, BulkRun, Progress
 from runstead.core.errors import not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
+from runstead.engines.sql.methods import SqlNoun, command
 from runstead.engines.sql.steps import (
-    Database,
     LockSpace,
     Steps,
     changed,
@@ -23,22 +23,15 @@ from runstead.engines.sql.steps import (
     select,
     value,
 )
-from runstead.ports.store import Count
+from runstead.ports.store import Change, Count
 
 encode = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(list[BulkRun]).decode
 
 
-class SqlBulkJobs:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class SqlBulkJobs(SqlNoun):
     async def create(
-        self,
-        job: BulkJob,
-        runs: Sequence[BulkRun],
-        guard: Count,
-        idempotency: IdempotencyRecord | None = None,
+        self, job: BulkJob, runs: Sequence[BulkRun], guard: Count, idempotency: Idempotency = None
     ) -> BulkJob:
         most = limits.bulk_part_runs
         parts = [
@@ -69,30 +62,24 @@ class SqlBulkJobs:
         found = await self._database.read(value, "bulk_job_part", job_id=job.id, start=start)
         return [] if found is None else _decode(found)[job.position - start :][:limit]
 
-    async def advance(self, job: BulkJob, progress: Progress) -> BulkJob | None:
-        def advance(now: int) -> Steps[BulkJob | None]:
-            old = yield from first("lock_bulk_job", BulkJob, id=job.id)
-            if old is None or old.status != "running" or old.position != job.position:
-                return None
-            new = rules.advance(old, progress, now)
-            yield from _rewrite(old, new)
-            return new
+    @command
+    def advance(self, now: int, job: BulkJob, progress: Progress) -> Steps[BulkJob | None]:
+        old = yield from first("lock_bulk_job", BulkJob, id=job.id)
+        if old is None or old.status != "running" or old.position != job.position:
+            return None
+        new = rules.advance(old, progress, now)
+        yield from _rewrite(old, new)
+        return new
 
-        return await self._database.write(advance)
-
-    async def change(
-        self, project_id: str, job_id: str, decide: Callable[[BulkJob, int], BulkJob]
-    ) -> BulkJob:
-        def change(now: int) -> Steps[BulkJob]:
-            old = yield from first("lock_bulk_job", BulkJob, id=job_id)
-            if old is None or old.project_id != project_id:
-                raise not_found("Bulk job")
-            new = decide(old, now)
-            yield from _rewrite(old, new)
-            yield from changed(old, new)
-            return new
-
-        return await self._database.write(change)
+    @command
+    def change(self, now: int, project_id: str, job_id: str, decide: Change[BulkJob]) -> Steps[BulkJob]:
+        old = yield from first("lock_bulk_job", BulkJob, id=job_id)
+        if old is None or old.project_id != project_id:
+            raise not_found("Bulk job")
+        new = decide(old, now)
+        yield from _rewrite(old, new)
+        yield from changed(old, new)
+        return new
 
 
 def _rewrite(old: BulkJob, new: BulkJob) -> Steps[None]:

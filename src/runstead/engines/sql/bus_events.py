@@ -5,26 +5,20 @@ from typing import Any
 
 from runstead.core.runs.bus_event import BusEvent, EventWait
 from runstead.engines.sql.mapping import fields
-from runstead.engines.sql.steps import Database, Steps, execute, execute_many, first, select, value, values
+from runstead.engines.sql.methods import SqlNoun, command, quick_command
+from runstead.engines.sql.steps import Steps, execute, execute_many, first, select, value, values
 
 
-class SqlBusEvents:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def add(self, event: BusEvent, deliver_ms: int) -> tuple[BusEvent, bool]:
-        def add(now: int) -> Steps[tuple[BusEvent, bool]]:
-            last = yield from value("last_wait_of_event", project_id=event.project_id, name=event.name)
-            new = event.at(now, last_wait=last, due_at=None if last is None else now + deliver_ms)
-            if (yield from execute("add_bus_event", new)):
-                return new, True
-            found = yield from first(
-                "bus_event", BusEvent, project_id=event.project_id, event_id=event.event_id
-            )
-            assert found is not None
-            return found, False
-
-        return await self._database.write(add, quick=True)
+class SqlBusEvents(SqlNoun):
+    @quick_command
+    def add(self, now: int, event: BusEvent, deliver_ms: int) -> Steps[tuple[BusEvent, bool]]:
+        last = yield from value("last_wait_of_event", project_id=event.project_id, name=event.name)
+        new = event.at(now, last_wait=last, due_at=None if last is None else now + deliver_ms)
+        if (yield from execute("add_bus_event", new)):
+            return new, True
+        found = yield from first("bus_event", BusEvent, project_id=event.project_id, event_id=event.event_id)
+        assert found is not None
+        return found, False
 
     async def paths(self, project_id: str, name: str) -> list[str]:
         return await self._database.read(values, "event_wait_paths", project_id=project_id, name=name)
@@ -59,15 +53,13 @@ class SqlBusEvents:
             quick=True,
         )
 
-    async def due(self, limit: int, deliver_ms: int) -> tuple[int, list[BusEvent]]:
-        def due(now: int) -> Steps[tuple[int, list[BusEvent]]]:
-            found = yield from select("due_bus_events", BusEvent, now=now, limit=limit)
-            yield from execute_many(
-                "delay_bus_event", [_delivered(each, 0, 0, now + deliver_ms) for each in found]
-            )
-            return now, found
-
-        return await self._database.write(due)
+    @command
+    def due(self, now: int, limit: int, deliver_ms: int) -> Steps[tuple[int, list[BusEvent]]]:
+        found = yield from select("due_bus_events", BusEvent, now=now, limit=limit)
+        yield from execute_many(
+            "delay_bus_event", [_delivered(each, 0, 0, now + deliver_ms) for each in found]
+        )
+        return now, found
 
     async def prune(self, limit: int) -> int:
         return await self._database.write(lambda now: execute("prune_bus_events", now=now, limit=limit))

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from runstead.core import limits as bounds
 from runstead.core.queue.concurrency import ConcurrencyLimit, ConcurrencySlots, Occupancy
 from runstead.core.queue.rate import Rate, Unit, bucket_of
+from runstead.engines.sql.methods import SqlNoun, read
 from runstead.engines.sql.rates import levels
 from runstead.engines.sql.steps import (
-    Database,
     LockSpace,
     Steps,
     changed,
@@ -56,10 +56,7 @@ class Occupied(NamedTuple):
         )
 
 
-class SqlConcurrency:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class SqlConcurrency(SqlNoun):
     async def put(self, project_id: str, limits: Sequence[ConcurrencyLimit]) -> list[Occupancy]:
         rows = [
             {
@@ -95,14 +92,12 @@ class SqlConcurrency:
     async def of(self, project_id: str) -> list[Occupancy]:
         return await self._database.scan(_shown, project_id)
 
-    async def next_token(self, project_id: str, targets: Sequence[str | None], since_ms: int) -> int | None:
-        def next_token() -> Steps[int | None]:
-            time = yield from now()
-            names = [target or "" for target in targets]
-            at = yield from value("next_token", project_id=project_id, targets=names, since=time - since_ms)
-            return None if at is None else max(at - time, 0)
-
-        return await self._database.read(next_token)
+    @read
+    def next_token(self, project_id: str, targets: Sequence[str | None], since_ms: int) -> Steps[int | None]:
+        time = yield from now()
+        names = [target or "" for target in targets]
+        at = yield from value("next_token", project_id=project_id, targets=names, since=time - since_ms)
+        return None if at is None else max(at - time, 0)
 
 
 def _shown(project_id: str) -> Steps[list[Occupancy]]:

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation, MessageWithRun, StoredMessage
 from runstead.core.errors import Error
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.messages import read_messages, write_message
+from runstead.engines.sql.methods import SqlNoun, command, paged
 from runstead.engines.sql.steps import (
     Call,
     Database,
@@ -39,58 +40,47 @@ class Child(NamedTuple):
     seq: int
 
 
-class SqlConversations:
+class SqlConversations(SqlNoun):
     def __init__(self, database: Database, move_usage: Callable[..., Any]) -> None:
         """`move_usage(connection, seqs of runs, project)` moves the usage of these runs to the project, in the
         transaction of the connection.
         """
-        self._database = database
+        super().__init__(database)
         self._move_usage = move_usage
 
-    async def create(
-        self, conversation: Conversation, idempotency: IdempotencyRecord | None = None
-    ) -> Conversation:
-        def create(now: int) -> Steps[Conversation]:
-            return (yield from add_conversation(replace(conversation, created_at=now, updated_at=now)))
-
-        return await self._database.write(create, idempotency)
+    @command
+    def create(
+        self, now: int, conversation: Conversation, idempotency: Idempotency = None
+    ) -> Steps[Conversation]:
+        return (yield from add_conversation(replace(conversation, created_at=now, updated_at=now)))
 
     async def get(self, conversation_id: str) -> Conversation | None:
         return await self._database.read(first, "conversation", Conversation, id=conversation_id)
 
-    async def page(self, query: ConversationQuery) -> ListPage[Conversation]:
-        return await self._database.page(
-            select_page,
-            "conversations_page",
-            Conversation,
-            project_ids=list(query.project_ids),
-            status=query.status,
-            before=limits.integer_max if query.before is None else query.before,
-            limit=query.limit,
-        )
+    @paged
+    def page(self, query: ConversationQuery) -> Steps[ListPage[Conversation]]:
+        before = limits.integer_max if query.before is None else query.before
+        filters = asdict(query) | {"project_ids": list(query.project_ids), "before": before}
+        return select_page("conversations_page", Conversation, **filters)
 
-    async def change(
-        self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None
-    ) -> Conversation:
-        def change(now: int) -> Steps[Conversation]:
-            # Runs are locked before conversations. So it is decided twice: first to see whether runs must be locked.
-            seen = yield from first("conversation", Conversation, id=conversation_id)
-            moves = seen is not None and decide(seen, now).project_id != seen.project_id
-            runs = (yield from _lock_runs(conversation_id)) if moves else None
-            old = yield from first("lock_conversation", Conversation, id=conversation_id)
-            new = decide(old, now if old is None else max(now, old.updated_at))
-            if old is None or new is old:
-                return new
-            if new.project_id != old.project_id:
-                yield from self._move_runs(new, runs)
-            yield from execute("change_conversation", new)
+    @command
+    def change(
+        self, now: int, conversation_id: str, decide: DecideConversation, idempotency: Idempotency = None
+    ) -> Steps[Conversation]:
+        # Runs are locked before conversations. So it is decided twice: first to see whether runs must be locked.
+        seen = yield from first("conversation", Conversation, id=conversation_id)
+        moves = seen is not None and decide(seen, now).project_id != seen.project_id
+        runs = (yield from _lock_runs(conversation_id)) if moves else None
+        old = yield from first("lock_conversation", Conversation, id=conversation_id)
+        new = decide(old, now if old is None else max(now, old.updated_at))
+        if old is None or new is old:
             return new
+        if new.project_id != old.project_id:
+            yield from self._move_runs(new, runs)
+        yield from execute("change_conversation", new)
+        return new
 
-        return await self._database.write(change, idempotency)
-
-    async def add_message(
-        self, message: StoredMessage, idempotency: IdempotencyRecord | None = None
-    ) -> StoredMessage:
+    async def add_message(self, message: StoredMessage, idempotency: Idempotency = None) -> StoredMessage:
         quick = len(message.parts or b"") <= limits.loop_bytes_max
         return await self._database.write(lambda now: write_message(message, now), idempotency, quick=quick)
 

@@ -2,7 +2,8 @@
 
 `statements/<nouns>.sql` holds the statements of a noun, each after a line `-- name: <name>`. They are written in
 PostgreSQL's SQL with named parameters (`:project_id`), and translated for SQLite when they are loaded. A statement that
-SQLite writes in another way has two forms: one after a line `-- postgres`, one after a line `-- sqlite`.
+SQLite writes in another way has two forms: one after a line `-- postgres`, one after a line `-- sqlite`. An index that
+only SQLite must be given is in braces: `{INDEXED BY runs_running}`.
 In a statement, `{price}` stands for the columns of that record and `{:price}` for parameters with the same names;
 `{p.price}` for the columns of the table `p`.
 """
@@ -27,7 +28,9 @@ _FOR_SQLITE: Final = (
     (re.compile(r"::\w+(\[\])?"), ""),
     (re.compile(r"\s+FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?"), ""),  # there is one writer
     (re.compile(r"\bctid\b"), "rowid"),
+    (re.compile(r"\bgreatest\("), "max("),
 )
+_INDEX: Final = re.compile(r" \{(INDEXED BY \w+)\}")
 _ANY_OF_QUERY: Final = "= ANY (ARRAY("
 
 
@@ -86,7 +89,7 @@ class Dialect:
         return dict(zip(forms[::2], forms[1::2], strict=True)).get(self._engine) if forms else body
 
     def _translated(self, body: str) -> Statement:
-        text = _COMMENT.sub("", body)
+        text = _INDEX.sub(r" \1" if self._engine == "sqlite" else "", _COMMENT.sub("", body))
         text = re.sub(r"\{(?:(\w+)\.)?(:?\w+)\}", self._expanded, text).strip()
         if self._engine == "sqlite":
             text = _any_of_query_to_in(text)
@@ -131,8 +134,8 @@ def _any_of_query_to_in(text: str) -> str:
 
 
 def statements(package: str, words: Mapping[str, str], shared: Dialect) -> dict[str, str]:
-    """Name → text, of the statements in the .sql files of an engine's package, none of which has the name of a shared
-    one. `{word}` in a file stands for `words["word"]`.
+    """Name → text, of the shared statements, and of those in the .sql files of an engine's package, which have other
+    names. `{word}` in a file stands for `words["word"]`.
     """
     own = {
         name: re.sub(r"\{(\w+)\}", lambda word: words[word[1]], body.strip())
@@ -140,4 +143,4 @@ def statements(package: str, words: Mapping[str, str], shared: Dialect) -> dict[
     }
     twice = own.keys() & shared.named.keys()
     assert not twice, f"two statements have the name {min(twice)}"
-    return own
+    return {**own, **{name: one.text for name, one in shared.named.items()}}

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.conversations.input_request import ClosedInput, InputRequest, InputResponse
 from runstead.core.runs.transition import Want
-from runstead.engines.sql.steps import Database, Steps, execute, select_page, select_rows, value
+from runstead.engines.sql.methods import SqlNoun
+from runstead.engines.sql.steps import Steps, execute, select_page, select_rows, value
 from runstead.ports.store import ListPage
 
 #: The columns of a response, by its fields.
@@ -23,10 +24,7 @@ RESPONSE: Final = {
 }
 
 
-class SqlInputs:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class SqlInputs(SqlNoun):
     async def get(self, request_id: str) -> InputRequest | None:
         found = await self._database.read(_select, "input_request", id=request_id)
         return found[0] if found else None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.leadership import Lead, elect, resign, unexpired
-from runstead.engines.sql.steps import Database, Steps, execute, select_timed
+from runstead.engines.sql.steps import Session, Steps, execute, select_timed
 
 
 class SqlLeadership:
@@ -13,7 +13,7 @@ class SqlLeadership:
     stops in between holds no lock that would keep the others from electing a leader.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Session) -> None:
         """The clock of `database` may run backwards, unlike that of others: a lead must also expire where the
         database's clock was set back.
         """

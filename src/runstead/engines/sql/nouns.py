@@ -6,7 +6,8 @@ from typing import Any
 from runstead.core.audit import Audit
 from runstead.engines.sql.alerts import SqlAlerts
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
-from runstead.engines.sql.audit import SqlAudit, SqlRecording
+from runstead.engines.sql.audit import RecordingDatabase, SqlAudit
+from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
 from runstead.engines.sql.budgets import SqlBudgets
 from runstead.engines.sql.bulk_jobs import SqlBulkJobs
@@ -25,55 +26,60 @@ from runstead.engines.sql.schedules import SqlSchedules
 from runstead.engines.sql.secrets import SqlSecrets
 from runstead.engines.sql.signing_keys import SqlSigningKeys
 from runstead.engines.sql.statistics import SqlStatistics
-from runstead.engines.sql.steps import Database, StoreDatabase, execute
+from runstead.engines.sql.steps import Database, Session, execute
 from runstead.engines.sql.targets import SqlTargets
 from runstead.engines.sql.triggers import SqlTriggers
 from runstead.engines.sql.webhooks import SqlWebhooks
 from runstead.engines.sql.workers import SqlWorkers
+from runstead.ports.store import BatchChanges, Batches, Recording, Store
 
 
-class SqlNouns:
-    """A store has each of them as an attribute, beside the nouns of its own engine."""
-
-    def open_nouns(
-        self, database: StoreDatabase, leadership: Database, move_usage: Callable[..., Any]
-    ) -> None:
-        """`leadership`: the database as the leadership needs it (see `SqlLeadership`). `move_usage`: see
-        `SqlConversations`.
-        """
+class SqlRecording(Recording):
+    def __init__(self, database: Database) -> None:
         self.alerts = SqlAlerts(database)
-        self.artifact_tombstones = SqlArtifactTombstones(database)
-        self.audit = SqlAudit(database)
+        self.batches: BatchChanges = SqlBatches(database)
         self.browser_sessions = SqlBrowserSessions(database)
-        self.bulk_jobs = SqlBulkJobs(database)
-        self.bus_events = SqlBusEvents(database)
         self.budgets = SqlBudgets(database)
+        self.bulk_jobs = SqlBulkJobs(database)
         self.concurrency = SqlConcurrency(database)
-        self.conversations = SqlConversations(database, move_usage)
         self.identity = SqlIdentity(database)
-        self.inputs = SqlInputs(database)
-        self.leadership = SqlLeadership(leadership)
         self.prices = SqlPrices(database)
         self.push_services = SqlPushServices(database)
         self.quotas = SqlQuotas(database)
+        self.schedules = SqlSchedules(database)
+        self.triggers = SqlTriggers(database)
+        self.webhooks = SqlWebhooks(database)
+        self.workers = SqlWorkers(database)
+
+
+class SqlNouns(SqlRecording, Store):
+    """A store has each of them as an attribute, beside the nouns of its own engine."""
+
+    batches: Batches
+
+    def open_nouns(self, database: Database, leadership: Session, move_usage: Callable[..., Any]) -> None:
+        """`leadership`: the database as the leadership needs it (see `SqlLeadership`). `move_usage`: see
+        `SqlConversations`.
+        """
+        super().__init__(database)
+        self.artifact_tombstones = SqlArtifactTombstones(database)
+        self.audit = SqlAudit(database)
+        self.bus_events = SqlBusEvents(database)
+        self.inputs = SqlInputs(database)
         self.replicas = SqlReplicas(database)
         self.saved_views = SqlSavedViews(database)
-        self.schedules = SqlSchedules(database)
         self.secrets = SqlSecrets(database)
         self.signing_keys = SqlSigningKeys(database)
         self.statistics = SqlStatistics(database)
         self.targets = SqlTargets(database)
-        self.triggers = SqlTriggers(database)
-        self.webhooks = SqlWebhooks(database)
-        self.workers = SqlWorkers(database)
+        self.conversations = SqlConversations(database, move_usage)
+        self.leadership = SqlLeadership(leadership)
         self._database = database
 
-    def recording(self, audit: Audit) -> SqlRecording:
-        """Return nouns whose changes are recorded in the audit log."""
-        return SqlRecording(self._database, audit)
+    def recording(self, audit: Audit) -> Recording:
+        return SqlRecording(RecordingDatabase(self._database, audit))
 
     async def forget(self, age_ms: int, limit: int) -> int:
-        """Delete at most `limit` idempotency records that are older than `age_ms`, and return their number."""
         return await self._database.write(
             lambda now: execute("forget_idempotency_records", before=now - age_ms, limit=limit)
         )

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.queue.push_service import PushService, is_active
 from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.methods import SqlNoun, command, read
 from runstead.engines.sql.steps import (
-    Database,
     LockSpace,
     Steps,
     changed,
@@ -28,100 +28,71 @@ from runstead.engines.sql.steps import (
 from runstead.ports.store import ListPage
 
 
-class SqlPushServices:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class SqlPushServices(SqlNoun):
+    @command
+    def register(
+        self, time: int, service: PushService, idempotency: Idempotency = None
+    ) -> Steps[PushService]:
+        yield from lock(LockSpace.PUSH_SERVICES, service.reach)
+        name = {"registrant": service.registrant, "service_key": service.service_key}
+        old = yield from first("push_service_by_name", PushService, **name)
+        new = replace(service, created_at=time, updated_at=time, last_heartbeat_at=time, disabled_at=None)
+        service_id = yield from value("register_push_service", **fields(new))
+        yield from _put_reach(service_id, service.reach)
+        stored = yield from _service(service_id, time)
+        assert stored is not None
+        yield from changed(old, stored)
+        return stored
 
-    async def register(
-        self, service: PushService, idempotency: IdempotencyRecord | None = None
-    ) -> PushService:
-        def register(time: int) -> Steps[PushService]:
-            yield from lock(LockSpace.PUSH_SERVICES, service.reach)
-            name = {"registrant": service.registrant, "service_key": service.service_key}
-            old = yield from first("push_service_by_name", PushService, **name)
-            new = replace(service, created_at=time, updated_at=time, last_heartbeat_at=time, disabled_at=None)
-            service_id = yield from value("register_push_service", **fields(new))
-            yield from _put_reach(service_id, service.reach)
-            stored = yield from _service(service_id, time)
-            assert stored is not None
-            yield from changed(old, stored)
-            return stored
+    @command
+    def heartbeat(
+        self, time: int, service_id: str, reach: Sequence[str] | None, idempotency: Idempotency = None
+    ) -> Steps[PushService | None]:
+        if reach is not None:
+            yield from lock(LockSpace.PUSH_SERVICES, reach)
+        known = yield from execute("push_service_heartbeat", now=time, id=service_id)
+        if known and reach is not None:
+            yield from _put_reach(service_id, reach)
+        return (yield from _service(service_id, time))
 
-        return await self._database.write(register, idempotency)
+    @command
+    def record_call(self, time: int, service_id: str, run_id: str, error: str | None) -> Steps[None]:
+        about = {"now": time, "id": service_id, "run_id": run_id}
+        if error is None:
+            yield from execute("push_service_succeeded", None, **about)
+        else:
+            yield from execute("push_service_failed", None, **about, error=error)
 
-    async def heartbeat(
-        self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
-    ) -> PushService | None:
-        def heartbeat(time: int) -> Steps[PushService | None]:
-            if reach is not None:
-                yield from lock(LockSpace.PUSH_SERVICES, reach)
-            known = yield from execute("push_service_heartbeat", now=time, id=service_id)
-            if known and reach is not None:
-                yield from _put_reach(service_id, reach)
-            return (yield from _service(service_id, time))
+    @command
+    def fell_silent(self, time: int, limit: int) -> Steps[list[PushService]]:
+        before = time - limits.push_service_silence_s * 1000
+        ids = yield from values("push_services_fell_silent", now=time, before=before, limit=limit)
+        services = yield from _services("push_services", time, ids=ids)
+        return sorted(services, key=lambda service: service.last_heartbeat_at)
 
-        return await self._database.write(heartbeat, idempotency)
+    @command
+    def disable(self, time: int, service_id: str) -> Steps[PushService | None]:
+        return _switch("disable_push_service", service_id, time)
 
-    async def record_call(self, service_id: str, run_id: str, error: str | None) -> None:
-        def record(time: int) -> Steps[None]:
-            about = {"now": time, "id": service_id, "run_id": run_id}
-            if error is None:
-                yield from execute("push_service_succeeded", None, **about)
-            else:
-                yield from execute("push_service_failed", None, **about, error=error)
+    @command
+    def enable(self, time: int, service_id: str) -> Steps[PushService | None]:
+        return _switch("enable_push_service", service_id, time)
 
-        await self._database.write(record)
+    @command
+    def delete(self, time: int, service_id: str) -> Steps[bool]:
+        old = yield from _service(service_id, time)
+        yield from execute("drop_reach", service_id=service_id)
+        yield from execute("delete_push_service", id=service_id)
+        yield from changed(old, None)
+        return old is not None
 
-    async def fell_silent(self, limit: int) -> list[PushService]:
-        def mark(time: int) -> Steps[list[PushService]]:
-            before = time - limits.push_service_silence_s * 1000
-            ids = yield from values("push_services_fell_silent", now=time, before=before, limit=limit)
-            services = yield from _services("push_services", time, ids=ids)
-            return sorted(services, key=lambda service: service.last_heartbeat_at)
+    @read
+    def get(self, service_id: str) -> Steps[PushService | None]:
+        return (yield from _service(service_id, (yield from now())))
 
-        return await self._database.write(mark)
-
-    async def disable(self, service_id: str) -> PushService | None:
-        def disable(time: int) -> Steps[PushService | None]:
-            old = yield from _service(service_id, time)
-            yield from execute("disable_push_service", now=time, id=service_id)
-            new = yield from _service(service_id, time)
-            yield from changed(old, new)
-            return new
-
-        return await self._database.write(disable)
-
-    async def enable(self, service_id: str) -> PushService | None:
-        def enable(time: int) -> Steps[PushService | None]:
-            old = yield from _service(service_id, time)
-            yield from execute("enable_push_service", now=time, id=service_id)
-            new = yield from _service(service_id, time)
-            yield from changed(old, new)
-            return new
-
-        return await self._database.write(enable)
-
-    async def delete(self, service_id: str) -> bool:
-        def delete(time: int) -> Steps[bool]:
-            old = yield from _service(service_id, time)
-            yield from execute("drop_reach", service_id=service_id)
-            yield from execute("delete_push_service", id=service_id)
-            yield from changed(old, None)
-            return old is not None
-
-        return await self._database.write(delete)
-
-    async def get(self, service_id: str) -> PushService | None:
-        def get() -> Steps[PushService | None]:
-            return (yield from _service(service_id, (yield from now())))
-
-        return await self._database.read(get)
-
-    async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
-        def reaching() -> Steps[list[PushService]]:
-            return (yield from services_reaching(project_ids, (yield from now())))
-
-        return await self._database.read(reaching)
+    @read
+    def reaching(self, project_ids: Sequence[str]) -> Steps[list[PushService]]:
+        return (yield from services_reaching(project_ids, (yield from now())))
 
     async def page(
         self, project_ids: Sequence[str], limit: int, after: tuple[int, str] | None = None
@@ -151,6 +122,14 @@ def services_reaching(project_ids: Sequence[str], time: int) -> Steps[list[PushS
 def _service(service_id: str, time: int) -> Steps[PushService | None]:
     stored = yield from first("push_service", PushService, id=service_id)
     return None if stored is None else _as_of(stored, time)
+
+
+def _switch(statement: str, service_id: str, time: int) -> Steps[PushService | None]:
+    old = yield from _service(service_id, time)
+    yield from execute(statement, now=time, id=service_id)
+    new = yield from _service(service_id, time)
+    yield from changed(old, new)
+    return new
 
 
 def _services(statement: str, time: int, **arguments: Any) -> Steps[list[PushService]]:

@@ -5,6 +5,7 @@ queue is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from runstead.core.queue.concurrency import ConcurrencySlots
@@ -49,6 +50,12 @@ def partitions(
     if query.version is not None:  # these may have concurrency keys
         for found in _partitions(query, limit, slots, targets, slots.remaining):
             yield QueuePartition(found.kind, (query.version, *found.equal), found.most, pinned=True)
+
+
+@lru_cache(1_024)  # a worker sends the same claim again and again
+def unlimited_partitions(query: ClaimRequest, limit: int) -> tuple[QueuePartition, ...]:
+    """Return the partitions of a claim in a project without limits."""
+    return tuple(partitions(query, limit, ConcurrencySlots(), query.targets))
 
 
 def _partitions(

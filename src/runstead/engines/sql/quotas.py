@@ -3,33 +3,19 @@
 from msgspec.structs import replace
 
 from runstead.core.identity.quota import Quota
-from runstead.engines.sql.steps import (
-    Database,
-    Steps,
-    changed,
-    execute,
-    first,
-    select,
-    select_rows,
-    value,
-    values,
-)
+from runstead.engines.sql.methods import SqlNoun, command
+from runstead.engines.sql.steps import Steps, changed, execute, first, select, select_rows, value, values
 
 
-class SqlQuotas:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def put(self, quota: Quota) -> Quota:
-        def put(now: int) -> Steps[Quota]:
-            yield from values("lock_project", id=quota.project_id)
-            old = yield from first("quota", Quota, project_id=quota.project_id)
-            new = replace(quota, updated_at=now)
-            yield from execute("put_quota", new)
-            yield from changed(old, new)
-            return new
-
-        return await self._database.write(put)
+class SqlQuotas(SqlNoun):
+    @command
+    def put(self, now: int, quota: Quota) -> Steps[Quota]:
+        yield from values("lock_project", id=quota.project_id)
+        old = yield from first("quota", Quota, project_id=quota.project_id)
+        new = replace(quota, updated_at=now)
+        yield from execute("put_quota", new)
+        yield from changed(old, new)
+        return new
 
     async def changed_since(self, updated_at: int) -> list[Quota]:
         return await self._database.read(select, "quotas_since", Quota, updated_at=updated_at)

@@ -7,23 +7,19 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.replica import Replica
 from runstead.engines.sql.mapping import fields
-from runstead.engines.sql.steps import Database, Steps, execute, select_timed, value
+from runstead.engines.sql.methods import SqlNoun, command
+from runstead.engines.sql.steps import Steps, execute, select_timed, value
 
 _SILENCE_MS: Final = limits.replica_silence_s * 1000
 
 
-class SqlReplicas:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def note(self, replica: Replica) -> Replica:
-        def note(now: int) -> Steps[Replica]:
-            yield from execute("forget_replicas", before=now - _SILENCE_MS)
-            seen = replace(replica, started_at=now, seen_at=now)
-            started_at = yield from value("note_replica", **fields(seen))
-            return replace(seen, started_at=started_at)
-
-        return await self._database.write(note)
+class SqlReplicas(SqlNoun):
+    @command
+    def note(self, now: int, replica: Replica) -> Steps[Replica]:
+        yield from execute("forget_replicas", before=now - _SILENCE_MS)
+        seen = replace(replica, started_at=now, seen_at=now)
+        started_at = yield from value("note_replica", **fields(seen))
+        return replace(seen, started_at=started_at)
 
     async def all(self) -> list[Replica]:
         rows = await self._database.read(select_timed, "replicas", Replica)

@@ -1,5 +1,6 @@
 """Roll-ups of usage and activity: reports, and the runs of older versions. Each engine adds entries in its own way."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,15 +20,17 @@ from runstead.core.usage.rollup import (
     decode_facts,
     facts,
     lines,
+    packed,
     uncoded,
 )
 from runstead.core.usage.rollup_check import RollupChecker
 from runstead.engines.sql.steps import (
     Call,
-    SnapshotDatabase,
+    Database,
     Steps,
     each,
     execute,
+    execute_many,
     select,
     select_rows,
     value,
@@ -56,7 +59,7 @@ def facts_in(row: Mapping[str, Any]) -> Facts:
 
 class SqlRollups:
     def __init__(
-        self, database: SnapshotDatabase, shares: Callable[..., list[Share] | Awaitable[list[Share]]]
+        self, database: Database, shares: Callable[..., list[Share] | Awaitable[list[Share]]]
     ) -> None:
         """`shares(connection, list of runs, origin, width)` counts the runs of a list."""
         self._database = database
@@ -162,6 +165,16 @@ class SqlRollups:
             yield from execute("move_rollup_backlog", seq=rest)
         yield from execute("forget_rollup_open", seq=rest or 0)
         return len(rows)
+
+
+def drop_empty(additions: Additions) -> Steps[None]:
+    """Delete the sums that these additions have made zero."""
+    used, active = additions.emptied
+    yield from execute_many("drop_empty_usage", [key._asdict() for key in used])
+    empty = packed(Counter())
+    yield from execute_many(
+        "drop_empty_activity", [{**key._asdict(), "no_durations": empty} for key in active]
+    )
 
 
 def _entries_of(project_id: str) -> Steps[StoredEntries]:

@@ -6,9 +6,10 @@ search reads such runs from the table.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from runstead.core import limits
 from runstead.engines.sql.pacing import paced
@@ -47,26 +48,33 @@ Statement: TypeAlias = tuple[str, Sequence[Row]]
 """A named statement and its rows of arguments; it is executed once per row."""
 
 
-class Tables(Protocol):
-    """The operations that the index needs from an engine. Statements are named as in its run_index.sql."""
+class SqlRunIndex(ABC):
+    """The index, with the operations that it needs from an engine. Statements have the names of the run_index.sql files."""
 
+    async def advance(self) -> int:
+        return await _apply_changes(self) + await _index_next(self)
+
+    async def faults(self, after: int) -> tuple[list[str], int | None]:
+        return await _find_faults(self, after)
+
+    @abstractmethod
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]: ...
 
+    @abstractmethod
     async def write(self, version: int, statements: Sequence[Statement]) -> bool:
         """Execute all in one transaction and increment the version. False, and no effect, if the version is another:
         another replica maintains the index.
         """
-        ...
 
+    @abstractmethod
     async def wait_for_writers(self) -> bool:
         """Wait for every transaction that may have drawn a seq or changed a run before the call, so that its writes
         are visible. False if one takes too long.
         """
-        ...
 
+    @abstractmethod
     async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
         """The rows of several statements, all from one snapshot."""
-        ...
 
 
 class _State(NamedTuple):
@@ -85,16 +93,12 @@ class _Change(NamedTuple):
     named: bool  # more than the status may have changed
 
 
-async def advance(tables: Tables) -> int:
-    return await _apply_changes(tables) + await _index_next(tables)
-
-
-async def _state(tables: Tables) -> _State:
+async def _state(tables: SqlRunIndex) -> _State:
     [row] = await tables.read("index_state")
     return _State(*row)
 
 
-async def _index_next(tables: Tables) -> int:
+async def _index_next(tables: SqlRunIndex) -> int:
     state = await _state(tables)
     version, block = state.version, state.mark // BLOCK
     if state.noted <= state.mark:
@@ -160,7 +164,7 @@ def _durations(runs: Iterable[Facts]) -> dict[int, int]:
     return {run.seq % BLOCK: run.duration_ms for run in runs if run.duration_ms is not None}
 
 
-async def _apply_changes(tables: Tables) -> int:
+async def _apply_changes(tables: SqlRunIndex) -> int:
     """Add the new terms of changed runs to their blocks. Old terms stay, except the status: a search checks the run.
     A deleted run loses its project term. A block without runs is deleted.
     """
@@ -184,7 +188,7 @@ async def _apply_changes(tables: Tables) -> int:
     return len(applied)
 
 
-async def _block_changes(tables: Tables, block: int, seqs: Mapping[int, bool]) -> list[Statement]:
+async def _block_changes(tables: SqlRunIndex, block: int, seqs: Mapping[int, bool]) -> list[Statement]:
     runs = {one.seq: one for one in _facts(await tables.read("index_facts_of", list(seqs)))}
     wanted = {BOUNDS, DURATIONS, OPEN, *ENDED}
     # The error and the output of a run that ended give it terms, too.
@@ -231,7 +235,7 @@ def _changed(
     return found
 
 
-async def find_faults(tables: Tables, after: int) -> tuple[list[str], int | None]:
+async def _find_faults(tables: SqlRunIndex, after: int) -> tuple[list[str], int | None]:
     """Check one block for `runstead db check`: (faults, where to continue or None)."""
     [(_, mark, *_)] = await tables.read("index_state")
     block = (after + 1) // BLOCK

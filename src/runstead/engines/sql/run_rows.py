@@ -3,12 +3,12 @@
 The columns of a record are named after its fields and stand in the order of the fields: statements get the list from here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import DELTA_TYPES, Event, Source
-from runstead.core.runs.run import RunStatus
+from runstead.core.runs.run import FIELDS, RunStatus
 from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt
 from runstead.core.runs.values import RunValue
@@ -52,6 +52,14 @@ ROW_WORDS: Final = {
 STATUSES: Final = {status.value: status for status in RunStatus}
 
 
+def run_columns(omitted: Collection[str] = (), **expressions: str) -> str:
+    """The columns of a run for a statement, in the order of its fields: as they are stored, by an expression, or NULL."""
+    columns = {name: name for name in FIELDS}
+    columns |= {name: f"{expression} AS {name}" for name, expression in expressions.items()}
+    columns |= {name: f"NULL AS {name}" for name in omitted}
+    return ", ".join(columns.values())
+
+
 def to_event(row: Sequence[Any]) -> Event:
     """The event in a row of `EVENT_COLUMNS`."""
     event_id, event_type, payload, created_at, flags, sequence = row
@@ -69,14 +77,7 @@ def to_event(row: Sequence[Any]) -> Event:
 
 def event_row(event: Event) -> tuple[Any, ...]:
     """The values of `EVENT_COLUMNS`."""
-    return (
-        event.event_id,
-        event.type,
-        event.payload,
-        event.created_at,
-        flags_of(event),
-        event.sequence,
-    )
+    return (event.event_id, event.type, event.payload, event.created_at, flags_of(event), event.sequence)
 
 
 def flags_of(event: Event) -> int:

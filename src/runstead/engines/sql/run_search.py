@@ -4,7 +4,7 @@ The index holds the runs up to a mark, in blocks. Newer runs, and runs that chan
 from the table. So is every candidate from the index, which may return false positives but misses no run.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -66,6 +66,13 @@ class Span(NamedTuple):
     end: bytes
 
 
+#: The statements of requests; the members of a request are the arguments. The statement of `Page` is generated.
+STATEMENTS: Final[Mapping[type, str]] = {
+    State: "index_mark",
+    Changed: "index_changed",
+    Terms: "index_terms",
+    Span: "index_span",
+}
 Request: TypeAlias = Page | State | Changed | Terms | Span
 Search: TypeAlias = Generator[Request, Sequence[Any], list[RunSummary]]
 """Yields requests to the engine and receives their rows. A later request may see later commits."""
@@ -122,9 +129,7 @@ def _created_in_range(query: RunQuery, blocks: list[int]) -> Generator[Request, 
     return sorted(kept, reverse=True)
 
 
-def _newest(
-    query: RunQuery, blocks: Sequence[int], newest: int, limit: int
-) -> Generator[Request, Sequence[Any], list[RunSummary]]:
+def _newest(query: RunQuery, blocks: Sequence[int], newest: int, limit: int) -> Search:
     """The newest `limit` runs with a seq of at most `newest`."""
     terms = wanted(query)
     found: list[RunSummary] = []
@@ -149,9 +154,7 @@ def _seqs(block: int, bits: int) -> Iterator[int]:
     return (block * BLOCK + offset for offset in descending(bits))
 
 
-def _longest(
-    query: RunQuery, blocks: Sequence[int], limit: int
-) -> Generator[Request, Sequence[Any], list[RunSummary]]:
+def _longest(query: RunQuery, blocks: Sequence[int], limit: int) -> Search:
     """The longest `limit` runs. Blocks are read in the order of their longest run, until no other block can hold a
     longer run than those found.
     """
@@ -175,9 +178,7 @@ def _longest(
     return found
 
 
-def _longest_of(
-    query: RunQuery, sets: Sets, limit: int
-) -> Generator[Request, Sequence[Any], list[RunSummary]]:
+def _longest_of(query: RunQuery, sets: Sets, limit: int) -> Search:
     if sum(bits.bit_count() for bits in sets.values()) <= _sort_all_max:
         seqs = [seq for block, bits in sets.items() for seq in _seqs(block, bits)]
         return list((yield Page(query, seqs))) if seqs else []

@@ -3,26 +3,22 @@
 from collections.abc import Callable
 
 from runstead.core.runs.saved_view import SavedView
-from runstead.engines.sql.steps import Database, Steps, execute, select, value, values
+from runstead.engines.sql.methods import SqlNoun, command
+from runstead.engines.sql.steps import Steps, execute, select, value, values
 
 
-class SqlSavedViews:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def put(self, view: SavedView, guard: Callable[[int], None]) -> None:
-        def put(_now: int) -> Steps[None]:
-            yield from values("lock_project", id=view.project_id)
-            guard(
-                (
-                    yield from value(
-                        "count_saved_views", project_id=view.project_id, owner=view.owner, name=view.name
-                    )
+class SqlSavedViews(SqlNoun):
+    @command
+    def put(self, _now: int, view: SavedView, guard: Callable[[int], None]) -> Steps[None]:
+        yield from values("lock_project", id=view.project_id)
+        guard(
+            (
+                yield from value(
+                    "count_saved_views", project_id=view.project_id, owner=view.owner, name=view.name
                 )
             )
-            yield from execute("put_saved_view", view)
-
-        await self._database.write(put)
+        )
+        yield from execute("put_saved_view", view)
 
     async def of(self, project_id: str, owner: str) -> list[SavedView]:
         return await self._database.read(select, "saved_views", SavedView, project_id=project_id, owner=owner)

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import asdict
+
 from runstead.core.errors import not_found
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.runs.run import Run
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule, ended
 from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.methods import SqlNoun, command, paged
 from runstead.engines.sql.steps import (
-    Database,
     LockSpace,
     Steps,
     changed,
@@ -23,63 +25,55 @@ from runstead.engines.sql.steps import (
     select_page,
     value,
 )
-from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ListPage, ScheduleQuery
+from runstead.ports.store import Change, DecideNew, DecideSync, ListPage, ScheduleQuery
 
 
-class SqlSchedules:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class SqlSchedules(SqlNoun):
+    @command
+    def create(
+        self, time: int, project_id: str, decide: DecideNew, idempotency: Idempotency = None
+    ) -> Steps[Schedule]:
+        yield from lock(LockSpace.SCHEDULES, [project_id])
+        new = decide((yield from value("count_schedules", project_id=project_id)), time)
+        assert new.project_id == project_id
+        yield from execute("add_schedule", new)
+        yield from changed(None, new)
+        return new
 
-    async def create(
-        self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
-    ) -> Schedule:
-        def create(time: int) -> Steps[Schedule]:
-            yield from lock(LockSpace.SCHEDULES, [project_id])
-            new = decide((yield from value("count_schedules", project_id=project_id)), time)
-            assert new.project_id == project_id
-            yield from execute("add_schedule", new)
-            yield from changed(None, new)
-            return new
-
-        return await self._database.write(create, idempotency)
-
-    async def change(
+    @command
+    def change(
         self,
+        time: int,
         project_id: str,
         schedule_id: str,
-        decide: DecideSchedule,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Schedule:
-        def change(time: int) -> Steps[Schedule]:
-            old = (yield from lock_schedules([schedule_id])).get(schedule_id)
-            if old is None or old.project_id != project_id:
-                raise not_found("Schedule")
-            # The transaction that held the lock may have written a time later than this one's beginning.
-            new = decide(old, max(time, (yield from now())))
-            if new is not old:
-                yield from rewrite_schedule(old, new)
-                yield from changed(old, new)
-            return new
+        decide: Change[Schedule],
+        idempotency: Idempotency = None,
+    ) -> Steps[Schedule]:
+        old = (yield from lock_schedules([schedule_id])).get(schedule_id)
+        if old is None or old.project_id != project_id:
+            raise not_found("Schedule")
+        # The transaction that held the lock may have written a time later than this one's beginning.
+        new = decide(old, max(time, (yield from now())))
+        if new is not old:
+            yield from rewrite_schedule(old, new)
+            yield from changed(old, new)
+        return new
 
-        return await self._database.write(change, idempotency)
-
-    async def sync(
-        self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
-    ) -> Sync:
-        def sync(time: int) -> Steps[Sync]:
-            yield from lock(LockSpace.SCHEDULES, [project_id])
-            stored = yield from select("lock_standing_schedules", Schedule, project_id=project_id)
-            synced = decide(stored, max(time, (yield from now())))
-            by_id = {schedule.id: schedule for schedule in stored}
-            for new in (*synced.updated, *synced.removed):
-                yield from rewrite_schedule(by_id[new.id], new)
-                yield from changed(by_id[new.id], new)
-            yield from execute_many("add_schedule", map(fields, synced.created))
-            for new in synced.created:
-                yield from changed(None, new)
-            return synced
-
-        return await self._database.write(sync, idempotency)
+    @command
+    def sync(
+        self, time: int, project_id: str, decide: DecideSync, idempotency: Idempotency = None
+    ) -> Steps[Sync]:
+        yield from lock(LockSpace.SCHEDULES, [project_id])
+        stored = yield from select("lock_standing_schedules", Schedule, project_id=project_id)
+        synced = decide(stored, max(time, (yield from now())))
+        by_id = {schedule.id: schedule for schedule in stored}
+        for new in (*synced.updated, *synced.removed):
+            yield from rewrite_schedule(by_id[new.id], new)
+            yield from changed(by_id[new.id], new)
+        yield from execute_many("add_schedule", map(fields, synced.created))
+        for new in synced.created:
+            yield from changed(None, new)
+        return synced
 
     async def now(self) -> int:
         return await self._database.read(now)
@@ -87,19 +81,11 @@ class SqlSchedules:
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None:
         return await self._database.read(first, "schedule", Schedule, id=schedule_id, project_id=project_id)
 
-    async def page(self, query: ScheduleQuery) -> ListPage[Schedule]:
+    @paged
+    def page(self, query: ScheduleQuery) -> Steps[ListPage[Schedule]]:
         at, after_id = query.after or (-1, "")
-        return await self._database.page(
-            select_page,
-            "schedules_page",
-            Schedule,
-            project_id=query.project_id,
-            status=query.status,
-            source_trigger_id=query.source_trigger_id,
-            after_at=at,
-            after_id=after_id,
-            limit=query.limit,
-        )
+        filters = asdict(query) | {"after_at": at, "after_id": after_id}
+        return select_page("schedules_page", Schedule, **filters)
 
 
 def lock_schedules(ids: Iterable[str]) -> Steps[dict[str, Schedule]]:

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 from runstead.core.secret import StoredSecret
-from runstead.engines.sql.steps import Database, execute_many, select
+from runstead.engines.sql.methods import SqlNoun
+from runstead.engines.sql.steps import execute_many, select
 from runstead.ports.store.secrets import Replacement
 
 
-class SqlSecrets:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class SqlSecrets(SqlNoun):
     async def page(self, place: str, after: str, limit: int) -> list[StoredSecret]:
         return await self._database.read(
             select, f"page_of_{_name(place)}", StoredSecret, after=after, limit=limit

@@ -1,7 +1,8 @@
 """Reads statements from .sql files, and migrations from a folder.
 
 A statement begins with a line `-- name: <name>`; its file has the name of its noun. Text before the first statement is
-about the file.
+about the file. A text for several statements has all their names: `-- name: price | lock_price`. In such a text, braces
+hold the words in which the statements differ: `{| FOR UPDATE}` is nothing in the first, and locks in the second.
 """
 
 import re
@@ -9,8 +10,13 @@ from collections.abc import Mapping, Set as AbstractSet
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import Final
 
 from runstead import __version__
+
+_NAMES: Final = re.compile(r"^-- name: (\w+(?: \| \w+)*)\n", re.MULTILINE)
+_WORD: Final = r"(?:[^{}|]|\{[^{}|]*\})*"
+_ALTERNATIVES: Final = re.compile(rf"\{{({_WORD}(?:\|{_WORD})+)\}}")
 
 
 class NewerStoreError(RuntimeError):
@@ -21,10 +27,11 @@ def named_bodies(folder: Traversable) -> dict[str, str]:
     """Name → the text after its `-- name:` line, from all .sql files of a folder."""
     named: dict[str, str] = {}
     for entry in _sql(folder):
-        _, *parts = re.split(r"^-- name: (\w+)\n", entry.read_text(), flags=re.MULTILINE)
-        for name, body in zip(parts[::2], parts[1::2], strict=True):
-            assert name not in named, f"two statements have the name {name}"
-            named[name] = body
+        _, *parts = _NAMES.split(entry.read_text())
+        for names, body in zip(parts[::2], parts[1::2], strict=True):
+            for place, name in enumerate(names.split(" | ")):
+                assert name not in named, f"two statements have the name {name}"
+                named[name] = _ALTERNATIVES.sub(lambda found: found[1].split("|")[place], body)  # noqa: B023 - used at once
     return named
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 from msgspec import Struct
 
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.engines.sql.dialect import Statement, Update
 from runstead.engines.sql.mapping import changed_fields, decoder, fields
 from runstead.ports.store.list_page import ListPage
@@ -127,48 +127,36 @@ Step: TypeAlias = Select | SelectPage | Each | Execute | ExecuteMany | Changed |
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
-class Database(Protocol):
+class Session(Protocol):
     """Runs the steps of commands on an engine."""
 
     async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `steps(*args, **kwargs)` on a connection that cannot write. May run twice, after a lost connection."""
-        ...
-
-    async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `read`, for what may take long. It has a deadline, and tenants share its connections.
-
-        Raises QUERY_TOO_SLOW, PROJECT_BUSY, STORE_BUSY.
-        """
-        ...
-
-    async def page(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `scan`, for a list, which a standby of the database may serve. The steps do not ask for the time."""
-        ...
 
     async def write(
-        self,
-        command: Callable[[int], Steps[T]],
-        idempotency: IdempotencyRecord | None = None,
-        *,
-        quick: bool = False,
+        self, command: Callable[[int], Steps[T]], idempotency: Idempotency = None, *, quick: bool = False
     ) -> T:
         """Run `command(now in ms)` in a transaction and return its result once that is durable.
 
         The command may run again: it has no other effects. `quick`: it takes well under a millisecond.
         """
-        ...
 
 
-class SnapshotDatabase(Database, Protocol):
+class Database(Session, Protocol):
+    async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read`, for what may take long. It has a deadline, and tenants share its connections.
+
+        Raises QUERY_TOO_SLOW, PROJECT_BUSY, STORE_BUSY.
+        """
+
+    async def page(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `scan`, for a list, which a standby of the database may serve. The steps do not ask for the time."""
+
     async def snapshot(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `page`, for a read of much data. All its statements see the store at one moment."""
-        ...
 
-
-class StoreDatabase(Database, Protocol):
     async def settle(self) -> None:
         """Wait until every transaction has ended that may have begun before this call, for a limited time."""
-        ...
 
 
 def select(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[list[R]]:

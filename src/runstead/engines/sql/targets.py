@@ -5,24 +5,12 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from runstead.core.queue.target import RegisteredTarget, TargetDefinition, TargetState
-from runstead.engines.sql.steps import (
-    Database,
-    Steps,
-    execute,
-    execute_many,
-    first,
-    select,
-    select_page,
-    value,
-    values,
-)
+from runstead.engines.sql.methods import SqlNoun, read
+from runstead.engines.sql.steps import Steps, execute, execute_many, first, select, select_page, value, values
 from runstead.ports.store import ListPage
 
 
-class SqlTargets:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class SqlTargets(SqlNoun):
     async def page(self, project_id: str, after: str, limit: int) -> ListPage[RegisteredTarget]:
         return await self._database.page(
             select_page, "targets_page", RegisteredTarget, project_id=project_id, after=after, limit=limit
@@ -33,13 +21,11 @@ class SqlTargets:
             first, "target", TargetDefinition, project_id=project_id, target=target
         )
 
-    async def states(self, project_id: str, limit: int) -> tuple[list[TargetState], bool]:
-        def read() -> Steps[tuple[list[TargetState], bool]]:
-            found = yield from select("target_states", TargetState, project_id=project_id, limit=limit)
-            other = yield from value("online_worker_without_targets", project_id=project_id)
-            return found, other is not None
-
-        return await self._database.read(read)
+    @read
+    def states(self, project_id: str, limit: int) -> Steps[tuple[list[TargetState], bool]]:
+        found = yield from select("target_states", TargetState, project_id=project_id, limit=limit)
+        other = yield from value("online_worker_without_targets", project_id=project_id)
+        return found, other is not None
 
 
 def put_targets(

@@ -6,115 +6,79 @@ delivery is missed after they have returned. Transactions of runs do not wait.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import existing
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.methods import command
+from runstead.engines.sql.project_records import SqlProjectRecords
 from runstead.engines.sql.steps import (
     LockSpace,
     Steps,
-    StoreDatabase,
-    changed,
     execute,
     first,
-    lock,
     rewrite,
     select,
     select_rows,
     value,
     values,
 )
-from runstead.ports.store import Count, DecideDelivery, DecideWebhook
+from runstead.ports.store import Change, Count, DecideDelivery
 
 
-class SqlWebhooks:
-    def __init__(self, database: StoreDatabase) -> None:
-        self._database = database
+class SqlWebhooks(SqlProjectRecords[Webhook]):
+    _record = Webhook
+    _noun = "webhook"
+    _lock_space = LockSpace.WEBHOOKS
 
-    async def create(
-        self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
+    async def create(self, record: Webhook, guard: Count, idempotency: Idempotency = None) -> Webhook:
+        return await self._settled(super().create(record, guard, idempotency))
+
+    async def change(
+        self, project_id: str, record_id: str, decide: Change[Webhook], idempotency: Idempotency = None
     ) -> Webhook:
-        def create(_now: int) -> Steps[Webhook]:
-            yield from lock(LockSpace.WEBHOOKS, [webhook.project_id])
-            guard((yield from value("count_webhooks", project_id=webhook.project_id)))
-            yield from execute("add_webhook", webhook)
-            yield from changed(None, webhook)
-            return webhook
-
-        return await self._write_and_settle(create, idempotency)
-
-    async def get(self, project_id: str, webhook_id: str) -> Webhook | None:
-        return await self._database.read(first, "webhook", Webhook, id=webhook_id, project_id=project_id)
+        return await self._settled(super().change(project_id, record_id, decide, idempotency))
 
     async def page(self, project_id: str, limit: int) -> list[Webhook]:
         return await self._database.read(select, "webhooks_page", Webhook, project_id=project_id, limit=limit)
 
-    async def change(
+    @command
+    def add(
         self,
-        project_id: str,
-        webhook_id: str,
-        decide: DecideWebhook,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Webhook:
-        def change(now: int) -> Steps[Webhook]:
-            old = yield from _lock_webhook(project_id, webhook_id)
-            new = decide(old, now)
-            yield from rewrite("webhooks", old, new)
-            yield from changed(old, new)
-            return new
-
-        return await self._write_and_settle(change, idempotency)
-
-    async def delete(self, project_id: str, webhook_id: str) -> bool:
-        def delete(_now: int) -> Steps[bool]:
-            deleted = yield from first("delete_webhook", Webhook, id=webhook_id, project_id=project_id)
-            if deleted is not None:
-                yield from execute("delete_deliveries", webhook_id=webhook_id)
-            yield from changed(deleted, None)
-            return deleted is not None
-
-        return await self._database.write(delete)
-
-    async def add(
-        self,
+        now: int,
         project_id: str,
         webhook_id: str,
         decide: DecideDelivery,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Delivery:
-        def add(now: int) -> Steps[Delivery]:
-            new = decide((yield from _lock_webhook(project_id, webhook_id)), now)
-            seq = yield from value("add_delivery", **fields(new))
-            return replace(new, seq=seq)
+        idempotency: Idempotency = None,
+    ) -> Steps[Delivery]:
+        new = decide((yield from self._lock(project_id, webhook_id)), now)
+        seq = yield from value("add_delivery", **fields(new))
+        return replace(new, seq=seq)
 
-        return await self._database.write(add, idempotency)
-
-    async def settle(
+    @command
+    def settle(
         self,
+        now: int,
         project_id: str,
         webhook_id: str,
         delivery_id: str,
         decide: DecidePair,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Pair:
-        def settle(now: int) -> Steps[Pair]:
-            webhook = yield from _lock_webhook(project_id, webhook_id)
-            delivery = existing(
-                (yield from first("lock_delivery", Delivery, id=delivery_id, webhook_id=webhook_id)),
-                "Delivery",
-            )
-            pair = decide(webhook, delivery, now)
-            yield from rewrite("webhooks", webhook, pair[0])
-            yield from rewrite("webhook_deliveries", delivery, pair[1])
-            return pair
-
-        return await self._database.write(settle, idempotency)
+        idempotency: Idempotency = None,
+    ) -> Steps[Pair]:
+        webhook = yield from self._lock(project_id, webhook_id)
+        delivery = existing(
+            (yield from first("lock_delivery", Delivery, id=delivery_id, webhook_id=webhook_id)), "Delivery"
+        )
+        pair = decide(webhook, delivery, now)
+        yield from rewrite("webhooks", webhook, pair[0])
+        yield from rewrite("webhook_deliveries", delivery, pair[1])
+        return pair
 
     async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
         found = await self._database.read(first, "delivery", Delivery, id=delivery_id, webhook_id=webhook_id)
@@ -173,27 +137,17 @@ class SqlWebhooks:
     async def hooked(self, limit: int) -> list[str]:
         return await self._database.read(values, "projects_with_webhooks", limit=limit)
 
-    async def prune(self, age_ms: int, limit: int) -> int:
-        def prune(now: int) -> Steps[int]:
-            before = {
-                "created_before": now - age_ms,
-                "attempt_before": now - limits.delivery_overdue_ms_max,
-            }
-            return (yield from execute("prune_deliveries", None, **before, limit=limit))
+    @command
+    def prune(self, now: int, age_ms: int, limit: int) -> Steps[int]:
+        before = {"created_before": now - age_ms, "attempt_before": now - limits.delivery_overdue_ms_max}
+        return (yield from execute("prune_deliveries", None, **before, limit=limit))
 
-        return await self._database.write(prune)
+    def _delete_beside(self, record_id: str) -> Steps[None]:
+        yield from execute("delete_deliveries", webhook_id=record_id)
 
-    async def _write_and_settle(
-        self, command: Callable[[int], Steps[Webhook]], idempotency: IdempotencyRecord | None
-    ) -> Webhook:
+    async def _settled(self, command: Awaitable[Webhook]) -> Webhook:
         """The command's result, or its replayed answer, once no later commit misses the webhook."""
         try:
-            return await self._database.write(command, idempotency)
+            return await command
         finally:
             await self._database.settle()
-
-
-def _lock_webhook(project_id: str, webhook_id: str) -> Steps[Webhook]:
-    return existing(
-        (yield from first("lock_webhook", Webhook, id=webhook_id, project_id=project_id)), "Webhook"
-    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from runstead.core.batches.batch import Batch, Tally
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.write_set import write_set
@@ -31,9 +31,7 @@ class SqliteBatches(SqlBatches):
         self._writer = writer
         self._cache = writer.cache
 
-    async def create(
-        self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
-    ) -> Made:
+    async def create(self, batch: Batch, members: Sequence[Member], idempotency: Idempotency = None) -> Made:
         def job(connection: sqlite3.Connection, now: int) -> Made:
             # All are decided before anything is written, so that a refusal fails alone.
             decided = [

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.engines.sql.sqlite_driver import SqliteDriver
 from runstead.engines.sql.steps import Steps
 from runstead.engines.sqlite.connection import snapshot
@@ -40,11 +40,7 @@ class SqliteDatabase:
         return await self._readers.scan(read)
 
     async def write(
-        self,
-        command: Callable[[int], Steps[T]],
-        idempotency: IdempotencyRecord | None = None,
-        *,
-        quick: bool = False,
+        self, command: Callable[[int], Steps[T]], idempotency: Idempotency = None, *, quick: bool = False
     ) -> T:
         def job(connection: sqlite3.Connection, now: int) -> T:
             return self._driver.run(connection, command(now))

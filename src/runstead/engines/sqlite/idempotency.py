@@ -3,28 +3,21 @@
 import sqlite3
 from typing import TypeVar
 
-from runstead.core.errors import Error
-from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
+from runstead.core.idempotency import Idempotency
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Job
 
 T = TypeVar("T")
 
 
-def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
+def idempotent(job: Job[T], idempotency: Idempotency) -> Job[T]:
     if idempotency is None:
         return job
 
     def with_record(connection: sqlite3.Connection, now: int) -> T:
         stored = connection.execute(Q["idempotency_record"], (idempotency.owner, idempotency.key)).fetchone()
         if stored is not None:
-            digest, status, body = stored
-            if digest != idempotency.digest:
-                raise Error(
-                    "IDEMPOTENCY_KEY_REUSED",
-                    "This Idempotency-Key was used for another request; take a new key for a new request",
-                )
-            raise ReplayedResponse(status, body)
+            idempotency.replay(*stored)
         result = job(connection, now)
         response = idempotency.render(result)
         if response is not None:

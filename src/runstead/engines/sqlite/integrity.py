@@ -8,7 +8,7 @@ from typing import Final
 from runstead.core.runs.invariants import BELONGINGS
 from runstead.core.runs.run import Run
 from runstead.engines.sql.integrity import checked_page, counted, rows_of, stats_of
-from runstead.engines.sql.steps import SnapshotDatabase, value
+from runstead.engines.sql.steps import Database, value
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.related import DRIVER
 from runstead.engines.sqlite.rows import to_run
@@ -20,7 +20,7 @@ _TABLES: Final = [table for table in BELONGINGS if table not in ("run_events", "
 
 
 class SqliteIntegrity:
-    def __init__(self, database: SnapshotDatabase, readers: Readers) -> None:
+    def __init__(self, database: Database, readers: Readers) -> None:
         self._database = database
         self._readers = readers
 

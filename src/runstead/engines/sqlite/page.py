@@ -9,8 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.runs.run import FIELDS, TERMINAL
+from runstead.core.runs.run import TERMINAL
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
+from runstead.engines.sql.run_rows import run_columns
 from runstead.engines.sql.run_terms import json_form, like_pattern
 from runstead.engines.sqlite.sql import SEARCHED
 from runstead.ports.store import RunQuery
@@ -39,8 +40,7 @@ def page_sql(query: RunQuery, seqs: Sequence[int] | None = None) -> tuple[str, l
 @cache
 def chosen_sql(omit: frozenset[str]) -> str:
     """Runs by their seqs, in that order, without the fields in `omit`."""
-    columns = ", ".join("NULL" if field in omit else field for field in FIELDS)
-    return f"SELECT {columns} FROM {_CHOSEN}"  # noqa: S608 - our own names
+    return f"SELECT {run_columns(omit)} FROM {_CHOSEN}"  # noqa: S608 - our own names
 
 
 def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: int) -> list[Share]:

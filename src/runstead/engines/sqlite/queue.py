@@ -10,13 +10,18 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
+from runstead.core.queue.concurrency import ConcurrencySlots, Turn
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run, in_queue, large_bytes
-from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
+from runstead.engines.sql.queue_partitions import (
+    PartitionKind,
+    needs_target_partitions,
+    partitions,
+    unlimited_partitions,
+)
 from runstead.engines.sql.rates import load_tokens, take_tokens
-from runstead.engines.sql.turns import Turns, find_turns, has_keyed_targets, take_next
+from runstead.engines.sql.turns import find_turns, has_keyed_targets, take_next
 from runstead.engines.sqlite.families import cancelling
 from runstead.engines.sqlite.related import DRIVER, occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run, without_packed
@@ -89,22 +94,7 @@ def claimable_runs(
 ) -> list[Run]:
     """The runs that a claim gets, in order: one short index scan for each queue partition of the worker."""
     project, limit = query.project_id, query.limit
-    occupied: list[Occupancy] = []
-    if project not in writer.cache.without_limits:
-        writer.leave_loop()  # counting running runs may take long
-        occupied = occupancies(connection, project, limits.running_max)
-        if not occupied and not DRIVER.run(connection, has_keyed_targets(project)):
-            writer.cache.without_limits.add(project)
-    limited = project not in writer.cache.without_limits
-    slots = ConcurrencySlots.from_occupancies(project, occupied)
-    if limited:
-        DRIVER.run(connection, load_tokens(slots, now))
-    targets: Sequence[str] = query.targets
-    if needs_target_partitions(query, slots):
-        targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
-    keyed = Turns([], [])
-    if limited:
-        keyed = DRIVER.run(connection, find_turns(query, limit, slots, now))
+    slots = _slots(connection, writer, project, now)
     heads, beside = HEADS, tuple[str, ...]()
     if cancelled := cancelling(connection, writer.cache):
         heads, beside = HEADS_BESIDE_CANCELS, (encode([f"/{seq}/" for seq in cancelled]).decode(),)
@@ -116,7 +106,16 @@ def claimable_runs(
         and not connection.execute(Q["has_pinned"], (project, query.version)).fetchone()
     ):
         query = replace(query, version=None)  # its queue is empty
-    for partition in (*partitions(query, limit, slots, targets), *keyed.partitions):
+    turns: Sequence[Turn] = ()
+    if slots is None:
+        queues = unlimited_partitions(query, limit)
+    else:
+        targets: Sequence[str] = query.targets
+        if needs_target_partitions(query, slots):
+            targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
+        keyed = DRIVER.run(connection, find_turns(query, limit, slots, now))
+        turns, queues = keyed.turns, (*partitions(query, limit, slots, targets), *keyed.partitions)
+    for partition in queues:
         for (seq,) in connection.execute(
             heads[partition.kind, partition.pinned], (project, *partition.equal, now, partition.most, *beside)
         ).fetchall():
@@ -127,15 +126,29 @@ def claimable_runs(
                     without_values.add(seq)
             size += large_bytes(run)
             found[seq] = run
-    if limited:
-        fitting = DRIVER.run(connection, take_next(project, found.values(), keyed.turns, slots, limit, now))
+    if slots is not None:
+        fitting = DRIVER.run(connection, take_next(project, found.values(), turns, slots, limit, now))
     else:
         fitting = sorted(found.values(), key=in_queue)[:limit]
     if size > limits.claim_bytes_max:
         fitting = _within_bytes(connection, writer, fitting, without_values)
-    if limited:
+    if slots is not None:
         DRIVER.run(connection, take_tokens(slots, fitting, now))
     return fitting
+
+
+def _slots(connection: sqlite3.Connection, writer: Writer, project: str, now: int) -> ConcurrencySlots | None:
+    """The free slots and tokens of a project, None for one without limits."""
+    if project in writer.cache.without_limits:
+        return None
+    writer.leave_loop()  # counting running runs may take long
+    occupied = occupancies(connection, project, limits.running_max)
+    if not occupied and not DRIVER.run(connection, has_keyed_targets(project)):
+        writer.cache.without_limits.add(project)
+        return None
+    slots = ConcurrencySlots.from_occupancies(project, occupied)
+    DRIVER.run(connection, load_tokens(slots, now))
+    return slots
 
 
 def _within_bytes(

@@ -7,19 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from runstead.core.usage.rollup import (
-    Action,
-    Additions,
-    Entry,
-    decode_facts,
-    end_of,
-    moved,
-    packed,
-    unpacked,
-)
+from runstead.core.usage.rollup import Action, Additions, Entry, decode_facts, end_of, moved, packed, unpacked
 from runstead.engines.sql.pacing import paced
-from runstead.engines.sql.rollups import SqlRollups
-from runstead.engines.sql.steps import SnapshotDatabase, value
+from runstead.engines.sql.rollups import SqlRollups, drop_empty
+from runstead.engines.sql.steps import Database, value
 from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.related import DRIVER
@@ -50,7 +41,7 @@ def note_moved(connection: sqlite3.Connection, seqs: Sequence[int], project_id: 
 
 
 class SqliteRollups(SqlRollups):
-    def __init__(self, database: SnapshotDatabase, writer: Writer, readers: Readers) -> None:
+    def __init__(self, database: Database, writer: Writer, readers: Readers) -> None:
         super().__init__(database, shares)
         self._writer = writer
         self._readers = readers
@@ -101,6 +92,4 @@ def _add(connection: sqlite3.Connection, additions: Additions) -> None:
         durations = Counter() if row is None else unpacked(row[0])
         durations.update(took)
         connection.execute(Q["add_activity"], (*key, runs, packed(durations)))
-    used, active = additions.emptied
-    connection.executemany(Q["drop_empty_usage"], used)
-    connection.executemany(Q["drop_empty_activity"], active)
+    DRIVER.run(connection, drop_empty(additions))

@@ -33,15 +33,5 @@ INSERT INTO activity_rollups (project_id, way, width, bucket, name, kind, status
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET runs = runs + excluded.runs, durations = excluded.durations
 
--- name: drop_empty_usage
-DELETE FROM usage_rollups
-WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND provider = ? AND model = ? AND runs = 0
-  AND input_tokens = 0 AND output_tokens = 0 AND cached_input_tokens = 0 AND reasoning_tokens = 0
-
--- name: drop_empty_activity
-DELETE FROM activity_rollups
-WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND kind = ? AND status = ? AND runs = 0
-  AND durations = x'80'  -- an empty map
-
 -- name: not_rolled_up
 SELECT 1 FROM rollup_backlog WHERE below_seq > ?1 AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = ?1)

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from runstead.core.runs.run import Run, large_bytes
 from runstead.core.usage.activity import RunSummary
-from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
+from runstead.engines.sql.run_index import Row, SqlRunIndex, Statement
 from runstead.engines.sql.run_rows import to_summary
-from runstead.engines.sql.run_search import Changed, Page, Request, Span, State, Terms, search
+from runstead.engines.sql.run_search import STATEMENTS, Page, search
 from runstead.engines.sql.run_terms import FACTS
 from runstead.engines.sqlite.connection import snapshot
 from runstead.engines.sqlite.page import chosen_sql, page_sql
@@ -28,16 +28,10 @@ _ROWS_PER_STATEMENT: Final = 128
 decode = msgspec.json.Decoder(list[list[Any]]).decode
 
 
-class SqliteRunIndex:
+class SqliteRunIndex(SqlRunIndex):
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
-
-    async def advance(self) -> int:
-        return await advance(self)
-
-    async def faults(self, after: int) -> tuple[list[str], int | None]:
-        return await find_faults(self, after)
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]:
         return await self._readers.scan(lambda c: _rows(c, name, arguments))
@@ -89,7 +83,7 @@ def found(connection: sqlite3.Connection, query: RunQuery) -> list[RunSummary]:
                 sql, arguments = page_sql(request.query, request.seqs)
                 request = steps.send([to_summary(row) for row in connection.execute(sql, arguments)])
             else:
-                request = steps.send(_rows(connection, *_statement(request)))
+                request = steps.send(_rows(connection, STATEMENTS[type(request)], request))
     except StopIteration as stop:
         return list(stop.value)
 
@@ -118,19 +112,6 @@ def page_of(
             return ListPage(runs, more=True)
         runs.append(run)
     return ListPage(runs, more=len(seqs) > page.limit)
-
-
-def _statement(request: Request) -> tuple[str, Sequence[Any]]:
-    match request:
-        case State():
-            return "index_mark", ()
-        case Changed():
-            return "index_changed", ()
-        case Terms(blocks, terms):
-            return "index_terms", (blocks, terms)
-        case Span(blocks, first, end):
-            return "index_span", (blocks, first, end)
-    raise AssertionError(request)
 
 
 def _rows(connection: sqlite3.Connection, name: str, arguments: Sequence[Any]) -> Sequence[Row]:

@@ -8,20 +8,13 @@ from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
-from runstead.engines.sql.run_rows import EVENT_COLUMNS, ROW_WORDS
+from runstead.engines.sql.run_rows import EVENT_COLUMNS, ROW_WORDS, run_columns
 from runstead.engines.sql.run_terms import FACTS
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
 #: Columns of an integrity check: no large values, and an error only if it is short (else empty).
-_CHECKED: Final = ", ".join(
-    "NULL"
-    if field in LARGE
-    else "iif(length(error) <= 65536, error, substr(error, 1, 0))"
-    if field == "error"
-    else field
-    for field in FIELDS
-)
+_CHECKED: Final = run_columns(LARGE, error="iif(length(error) <= 65536, error, substr(error, 1, 0))")
 _REACH: Final = (
     "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
 )
@@ -48,6 +41,7 @@ DIALECT: Final = Dialect(
         "reach": _REACH,
         "batch": ", ".join(f"b.{name}" for name in BATCH_FIELDS),
         "batches": "batches AS b",
+        "runs": "runs",
         "counted_active": "b.pending + b.running + b.waiting",
     },
 )

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,12 @@ from runstead.ports.store import PoolUse, Sizes
 class SqliteStore(SqlNouns):
     """`path` is created where it does not exist. Several processes may have it open; one should serve."""
 
-    runs: SqliteRuns
-    batches: SqliteBatches
-    integrity: SqliteIntegrity
-    retention: SqliteRetention
-    run_index: SqliteRunIndex
-    rollups: SqliteRollups
-
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
         self._path = path
         self._clock = clock
         self._synchronous = synchronous
-        self._writer: Writer | None = None
-        self._readers: Readers | None = None
+        self._closing = AsyncExitStack()  # closes last what was opened first
 
     async def open(self) -> None:
         with self._migrated() as (first, _):
@@ -55,12 +47,14 @@ class SqliteStore(SqlNouns):
         writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
+        self._closing.push_async_callback(writer.close)
+        self._closing.push_async_callback(readers.close)
         database = SqliteDatabase(writer, readers)
         self.open_nouns(database, SqliteDatabase(writer, readers, self._clock), note_moved)
         self.runs = SqliteRuns(writer, readers)
         self.batches = SqliteBatches(database, writer)
         self.integrity = SqliteIntegrity(database, readers)
-        self.retention = SqliteRetention(database, writer)
+        self.retention = SqliteRetention(database)
         self.run_index = SqliteRunIndex(writer, readers)
         self.rollups = SqliteRollups(database, writer, readers)
 
@@ -93,26 +87,21 @@ class SqliteStore(SqlNouns):
             raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
 
     async def close(self) -> None:
-        if self._readers is not None:
-            await self._readers.close()
-        if self._writer is not None:
-            await self._writer.close()
+        await self._closing.aclose()
 
     async def check(self) -> dict[str, Any]:
-        writer = self._writer
-        assert writer is not None, "not open"
-
         # Writes one row for real: a full or read-only disk lets an empty transaction pass.
-        await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)).rowcount, quick=True)
+        await self._writer.do(
+            lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)).rowcount, quick=True
+        )
         return self.facts()
 
     @property
     def busy(self) -> bool:
         """Whether a read or a write is not answered yet."""
-        return bool(self._writer and self._writer.waiting) or bool(self._readers and self._readers.waiting)
+        return bool(self._writer.waiting or self._readers.waiting)
 
     def expected_wait_s(self) -> float:
-        assert self._writer is not None, "not open"
         return self._writer.expected_wait_s()
 
     @property
@@ -121,7 +110,6 @@ class SqliteStore(SqlNouns):
 
     def facts(self) -> dict[str, Any]:
         writer = self._writer
-        assert writer is not None, "not open"
         return {
             "engine": "sqlite",
             "synchronous": self._synchronous,
@@ -131,7 +119,6 @@ class SqliteStore(SqlNouns):
         }
 
     def pools(self) -> list[PoolUse]:
-        assert self._readers is not None, "not open"
         return self._readers.pools()
 
     async def sizes(self) -> Sizes:

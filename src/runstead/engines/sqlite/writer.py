@@ -21,7 +21,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from runstead.core import limits
 from runstead.core.admission import CommitWait
@@ -43,7 +45,7 @@ class _LeaveLoopError(Exception):
     """The job must run in the thread."""
 
 
-class _Command(NamedTuple):
+class _Command(msgspec.Struct, frozen=True):
     job: Job[Any]
     future: asyncio.Future[Any]
     quick: bool
@@ -51,7 +53,7 @@ class _Command(NamedTuple):
     trace: Any = None  # the context of the command's span
 
 
-class _Outcome(NamedTuple):
+class _Outcome(msgspec.Struct, frozen=True):
     future: asyncio.Future[Any]
     result: Any
     error: BaseException | None
@@ -214,13 +216,14 @@ class Writer:
                 outcomes += [_failed(command, no_begin) for command in queue.take(len(queue))]
             quick_wait = False
         self.waiting -= len(outcomes)
-        for future, result, error in outcomes:
+        for outcome in outcomes:
+            future = outcome.future
             if future.done():  # the caller was cancelled
                 continue
-            if error is None:
-                future.set_result(result)
+            if outcome.error is None:
+                future.set_result(outcome.result)
             else:
-                future.set_exception(error)
+                future.set_exception(outcome.error)
         if quick_wait or self._others or self._closed:
             self._loop.call_soon(self._next)
         else:
@@ -233,23 +236,23 @@ class Writer:
 
         On the loop it stops at a job for the thread. Return whether it stopped at the time.
         """
-        for job, future, _, keeps_cache, _ in group.commands[len(group.outcomes) :]:
+        for command in group.commands[len(group.outcomes) :]:
             if group.outcomes and time.perf_counter() > until:
                 return True
             before = connection.total_changes
             try:
-                result = job(connection, self._tick())
+                result = command.job(connection, self._tick())
             except (Error, ReplayedResponse) as refusal:
                 if connection.total_changes != before:
                     raise
-                group.outcomes.append(_Outcome(future, None, refusal))
+                group.outcomes.append(_Outcome(command.future, None, refusal))
             except _LeaveLoopError:
                 assert connection.total_changes == before, "a job left the loop after it wrote"
                 return False
             else:
-                if not keeps_cache and connection.total_changes != before:
+                if not command.keeps_cache and connection.total_changes != before:
                     self.cache.clear()
-                group.outcomes.append(_Outcome(future, result, None))
+                group.outcomes.append(_Outcome(command.future, result, None))
         return False
 
     def _begin_with(self, connection: sqlite3.Connection) -> None:

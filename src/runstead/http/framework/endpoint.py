@@ -6,10 +6,9 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from math import inf
 from typing import Any, Final, Generic, NamedTuple, TypeVar
-from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
@@ -26,7 +25,7 @@ from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
 from runstead.http.framework.admission import Admission, lag_s_max
-from runstead.http.framework.body import Disconnected, decode_body, decode_query
+from runstead.http.framework.body import Disconnected, parse_body, parse_query
 from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.location import Location, member
 from runstead.http.framework.problems import problem, redacted
@@ -49,21 +48,39 @@ class Nothing(msgspec.Struct, frozen=True):
 _nothing: Final = Nothing()
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """An answer: its status, its value, its headers."""
 
     status: int
     value: Any
-    headers: dict[str, str] = {}  # noqa: RUF012 - never modified
+    headers: dict[str, str] = {}
 
 
 class Call(Generic[B, Q]):
-    """A decoded request, as a handler receives it."""
+    """A decoded request, as a handler receives it. `plain` is the body as dicts, lists and scalars, `raw` its text."""
 
-    __slots__ = ("_request", "_server", "app", "body", "has_secret", "path", "principal", "query", "raw")
+    __slots__ = (
+        "_request",
+        "_server",
+        "app",
+        "body",
+        "has_secret",
+        "path",
+        "plain",
+        "principal",
+        "query",
+        "raw",
+    )
 
     def __init__(
-        self, server: "Server", request: Request, principal: Principal, query: Q, body: B, raw: bytes
+        self,
+        server: "Server",
+        request: Request,
+        principal: Principal,
+        query: Q,
+        body: B,
+        plain: Any,
+        raw: bytes,
     ) -> None:
         self._server = server
         self._request = request
@@ -73,11 +90,13 @@ class Call(Generic[B, Q]):
         self.query = query
         self.body = body
         self.raw = raw
+        self.plain = plain
         self.has_secret = False  # if set, the answer carries a secret that was made for it
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its lower-case name."""
-        return _text(self._request.headers, name)
+        value = self._request.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body of a `streamed` route as it arrives. Raises Disconnected if it ends early."""
@@ -320,7 +339,7 @@ class Server:
 _ANONYMOUS: Final = Principal("user", "", {})
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """An encoded reply. Names of `headers` are lower-case; the headers of the body are included."""
 
     status: int
@@ -406,9 +425,13 @@ class Endpoint:
         raw = b""
         if operation.method != "GET" and not operation.streamed:
             raw = await request.body(operation.body_bytes_max)
-        body = _nothing if operation.body is Nothing else decode_body(raw, operation.body)
-        query = _nothing if operation.query is Nothing else _query(request.query_string, operation)
-        call: Call[Any, Any] = Call(self._server, request, principal, query, body, raw)
+        body, plain = (_nothing, None) if operation.body is Nothing else parse_body(raw, operation.body)
+        query = (
+            _nothing
+            if operation.query is Nothing
+            else parse_query(request.query_string, operation.query, strict=operation.strict)
+        )
+        call: Call[Any, Any] = Call(self._server, request, principal, query, body, plain, raw)
         try:
             if tracing.tracer is None:
                 reply = await operation.handler(call)
@@ -423,13 +446,13 @@ class Endpoint:
         if operation.location is not None or operation.tagged or operation.warns:
             reply = operation.with_headers(reply)
         if allowance is not None:
-            reply = reply._replace(headers={**reply.headers, **_rate_limit(allowance)})
+            reply = replace(reply, headers={**reply.headers, **_rate_limit(allowance)})
         answer = _encoded(reply)
         bytes_min = limits.gzip_bytes_min if operation.method == "GET" else limits.gzip_write_bytes_min
         if len(answer.body) < bytes_min or call.has_secret:
             return answer
         body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
-        return answer._replace(body=body)
+        return replace(answer, body=body)
 
     def early(self, method: str, headers: Headers) -> Error | None:
         """Return the refusal of an overloaded server, which needs no more than the headers."""
@@ -448,20 +471,6 @@ def _rate_limit(allowance: Allowance) -> dict[str, str]:
     }
 
 
-def _query(text: bytes, operation: Operation) -> Any:
-    if not text:
-        key: Any = operation.query
-        return _defaults(key)
-    pairs = parse_qsl(text.decode("latin-1"), keep_blank_values=True)
-    return decode_query(pairs, operation.query, strict=operation.strict)
-
-
-@cache
-def _defaults(shape: type[Any]) -> Any:
-    """Decode an empty query. Queries are immutable, so one value serves all requests."""
-    return decode_query([], shape)
-
-
 def _encoded(reply: Reply) -> Answer:
     body = _encode(reply.value)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -474,11 +483,6 @@ def _line(name: str, value: str) -> tuple[bytes, bytes]:
     if _CONTROL.search(value):
         raise ValueError(f"the header {name} has a control character")
     return name.lower().encode(), value.encode("latin-1")
-
-
-def _text(headers: Headers, name: bytes) -> str | None:
-    value = headers.get(name)
-    return None if value is None else value.decode("latin-1")
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")

@@ -17,22 +17,10 @@ from runstead.http.framework.endpoint import Nothing, Operation
 from runstead.http.framework.problems import STATUS, Problem
 from runstead.http.framework.values import NO_CONTROLS, NO_NUL
 from runstead.http.messages import PART, AddMessage
+from runstead.http.openapi import rules
 from runstead.http.openapi.examples import EXAMPLES
 from runstead.http.openapi.links import add_links
 from runstead.http.openapi.names import name_shapes, operation_id
-from runstead.http.openapi.rules import (
-    describe_alerts,
-    describe_batches,
-    describe_creations,
-    describe_forms,
-    describe_push_services,
-    describe_resumes,
-    describe_schedules,
-    describe_targets,
-    describe_triggers,
-    describe_webhooks,
-    reference,
-)
 from runstead.http.records import IF_MATCH
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
 from runstead.http.triggers import FORM
@@ -102,28 +90,20 @@ _TAGS: Final = (
 #: The route with a body of any type.
 _ANY_BODY: Final = "/triggers/{token}"
 
+#: Of the parameters of paths. `webhook_id` and others like it are described by their names.
 _PATH_DESCRIPTIONS: Final = {
     "run_id": "The run's public id.",
     "name": "The artifact's name.",
     "project": "A project's id or slug.",
-    "conversation_id": "The conversation's id.",
-    "input_request_id": "The input request's id.",
     "event_id": "The event's number in its run.",
-    "worker_id": "The worker's id.",
-    "schedule_id": "The schedule's id.",
-    "batch_id": "The batch's id.",
     "job_id": "The id of a bulk job.",
     "service_id": "The push service's id.",
-    "webhook_id": "The webhook's id.",
-    "delivery_id": "The delivery's id.",
     "trigger_id": "The trigger's id (not its token).",
     "target": "A target, such as `task:render`, or `project` for all runs of the project.",
     "alert_id": "The alert rule's id.",
-    "budget_id": "The budget's id.",
     "token": "The trigger's token.",
     "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
-    "user_id": "The user's id.",
 }
 
 
@@ -153,16 +133,12 @@ def document(operations: Sequence[Operation]) -> Schema:
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
     _refuse_nul(components, [*REQUESTS.values(), *(shape for o in operations for shape in (o.body, o.query))])
     _describe_values(components)
-    describe_creations(components)
-    describe_batches(components)
-    describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
-    describe_resumes(components)
-    describe_forms(components)
-    describe_schedules(components)
-    describe_push_services(components)
-    describe_webhooks(components)
-    describe_triggers(components)
-    describe_alerts(components)
+    rules.describe_creations(components)
+    rules.describe_batches(components)
+    rules.describe_targets(
+        components, [operation.body for operation in operations if operation.method == "POST"]
+    )
+    rules.describe_rules(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
@@ -228,8 +204,8 @@ _PLAIN_TEXT: Final = frozenset({"pattern", "format", "enum", "const"})
 def _describe_values(components: dict[str, Schema]) -> None:
     """Add the schemas of values that are decoded as raw JSON and checked in a second step."""
     complete = components[CompleteRun.__name__]["properties"]
-    complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
-    complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
+    complete["metadata"]["anyOf"] = [rules.reference(UsageMetadata.__name__), {"type": "null"}]
+    complete["artifacts"]["anyOf"][0]["items"] = rules.reference(Artifact.__name__)
     complete["output"]["description"] = (
         f"An output over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
@@ -238,7 +214,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
         message["role"] = {"type": "string", "const": "user", "default": "user"}
         message["parts"]["items"] = dict(PART)
     if "AppendEvents" in components:
-        components["AppendEvents"]["properties"]["events"]["items"] = reference("Event")
+        components["AppendEvents"]["properties"]["events"]["items"] = rules.reference("Event")
         components["Event"] = {
             "title": "Event",
             "type": "object",
@@ -308,7 +284,9 @@ def _path_parameters(operation: Operation) -> list[Schema]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": _PATH_DESCRIPTIONS[name],
+            "description": _PATH_DESCRIPTIONS.get(
+                name, f"The {name.removesuffix('_id').replace('_', ' ')}'s id."
+            ),
             "schema": _path_parameter_schema(name),
         }
         for name in _PATH_PARAMETERS.findall(operation.path)
@@ -358,32 +336,36 @@ def _without_null(schema: Schema) -> Schema:
     return {**kinds[0], **{name: value for name, value in schema.items() if name not in {"anyOf", "default"}}}
 
 
-def _header_parameters(operation: Operation) -> list[Schema]:
-    def header(name: str, description: str, schema: Schema) -> Schema:
-        return {"name": name, "in": "header", "description": description, "schema": schema}
+_CURRENT_TAGS: Final = "ETags that the caller has. If one of them is current, the answer is 304."
+_NOT_MODIFIED: Final = {"description": "Not Modified. The caller's `If-None-Match` names the current ETag."}
 
-    found = []
+
+def _header_parameters(operation: Operation) -> list[Schema]:
+    found: list[Schema] = []
+
+    def add(name: str, description: str, *, required: bool = False, **bounds: Any) -> None:
+        header: Schema = {"name": name, "in": "header", "description": description}
+        header |= {"schema": {"type": "string", **bounds}} | ({"required": True} if required else {})
+        found.append(header)
+
     if operation.media_type == "text/event-stream":
         text = "The `id` of the last frame that the caller received. It takes precedence over the query."
-        found.append(header("Last-Event-ID", text, {"type": "string"}))
+        add("Last-Event-ID", text)
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         text = "The `lease_token` of a claim. Writes of an attempt that is not the current one are refused."
-        found.append(header("X-Lease-Token", text, {"type": "string"}))
+        add("X-Lease-Token", text)
     if "PRECONDITION_REQUIRED" in operation.errors:
         text = "The ETag of the run that the caller has read, or `*`."
-        found.append({**header("If-Match", text, {"type": "string", "pattern": IF_MATCH}), "required": True})
+        add("If-Match", text, required=True, pattern=IF_MATCH)
     if operation.tagged and operation.method == "GET":
-        text = "ETags that the caller has. If one of them is current, the answer is 304."
-        found.append(header("If-None-Match", text, {"type": "string"}))
+        add("If-None-Match", _CURRENT_TAGS)
     if "RANGE_NOT_SATISFIABLE" in operation.errors:
-        text = "ETags that the caller has. If one of them is current, the answer is 304."
-        found.append(header("If-None-Match", text, {"type": "string"}))
+        add("If-None-Match", _CURRENT_TAGS)
         text = "One range, such as `bytes=0-1023`, is answered with 206. Several ranges are answered with all bytes."
-        found.append(header("Range", text, {"type": "string"}))
+        add("Range", text)
     if operation.keyed:
         text = "A repeat of the request with the same key gets the stored answer, for 24 hours."
-        chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
-        found.append(header("Idempotency-Key", text, chars))
+        add("Idempotency-Key", text, minLength=1, maxLength=limits.idempotency_key_chars_max)
     return found
 
 
@@ -398,38 +380,30 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     success: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
     if operation.media_type == ANY_TYPE:  # or the media type with which the bytes were stored
         success["content"]["*/*"] = {"schema": {}}
+    responses: Schema = {str(operation.status): success}
+
+    def add(name: str, description: str, **bounds: str) -> None:
+        headers = success.setdefault("headers", {})
+        headers[name] = {"schema": {"type": "string", **bounds}, "description": description}
+
     if operation.location is not None:
-        success["headers"] = {
-            "Location": {"schema": {"type": "string"}, "description": "The path of the created object."}
-        }
+        add("Location", "The path of the created object.")
     if operation.warns:
-        success.setdefault("headers", {})["Runstead-Warning"] = {
-            "schema": {"type": "string"},
-            "description": "`config_differs` or `input_differs`, if a value of a repeated request was dropped.",
-        }
+        text = "`config_differs` or `input_differs`, if a value of a repeated request was dropped."
+        add("Runstead-Warning", text)
     if operation.keyed:
         text = "`true` if the answer was stored by an earlier request with the Idempotency-Key."
-        success.setdefault("headers", {})["Idempotent-Replayed"] = {
-            "schema": {"type": "string", "const": "true"},
-            "description": text,
-        }
-    responses: Schema = {str(operation.status): success}
+        add("Idempotent-Replayed", text, const="true")
     if operation.tagged:
-        success.setdefault("headers", {})["ETag"] = {
-            "schema": {"type": "string"},
-            "description": "A strong tag: the member `etag`, with `-gzip` at its end if the answer is compressed.",
-        }
+        text = "A strong tag: the member `etag`, with `-gzip` at its end if the answer is compressed."
+        add("ETag", text)
         if operation.method == "GET":
-            responses["304"] = {
-                "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
-            }
+            responses["304"] = _NOT_MODIFIED
     if "RANGE_NOT_SATISFIABLE" in operation.errors:
-        success["headers"] = {
-            "ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes."}
-        }
-        responses["206"] = {"description": "Partial Content.", "content": success["content"]}
-        responses["304"] = {
-            "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
+        add("ETag", "The sha256 of the bytes.")
+        responses |= {
+            "206": {"description": "Partial Content.", "content": success["content"]},
+            "304": _NOT_MODIFIED,
         }
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):

@@ -18,23 +18,9 @@ from runstead.core.conversations.projection import MessageStatus
 from runstead.core.identity.principal import Role
 from runstead.core.queue.push_service import ScopeKind
 from runstead.core.queue.worker import SessionStatus, WorkerStatus
+from runstead.core.runs import run
 from runstead.core.runs.event_match import Match
-from runstead.core.runs.run import (
-    Kind,
-    OwnerKind,
-    RuntimeTargetKind,
-    TerminalStatus,
-    TriggerKind,
-    WaitingReason,
-)
-from runstead.core.schedules.schedule import (
-    ConcurrencyPolicy,
-    ConversationMode,
-    DefinitionSource,
-    Health,
-    ScheduleStatus,
-    ScheduleTargetKind,
-)
+from runstead.core.schedules import schedule
 from runstead.core.usage.report import By
 from runstead.core.usage.usage import Capture
 from runstead.core.webhooks.body import BodyFormat
@@ -141,12 +127,12 @@ _OPERATIONS: Final = {
 
 #: Enumerations that are used in several places, so that clients have one type for each.
 _CHOICES: Final = {
-    "RunKind": Kind,
-    "OwnerKind": OwnerKind,
-    "TerminalStatus": TerminalStatus,
-    "WaitingReason": WaitingReason,
-    "RuntimeTargetKind": RuntimeTargetKind,
-    "TriggerKind": TriggerKind,
+    "RunKind": run.Kind,
+    "OwnerKind": run.OwnerKind,
+    "TerminalStatus": run.TerminalStatus,
+    "WaitingReason": run.WaitingReason,
+    "RuntimeTargetKind": run.RuntimeTargetKind,
+    "TriggerKind": run.TriggerKind,
     "ConversationType": ConversationType,
     "SessionStatus": SessionStatus,
     "WorkerStatus": WorkerStatus,
@@ -159,12 +145,12 @@ _CHOICES: Final = {
     "InputStatus": InputStatus,
     "ResponderType": ResponderType,
     "FieldType": FieldType,
-    "ScheduleStatus": ScheduleStatus,
-    "ScheduleTargetKind": ScheduleTargetKind,
-    "ScheduleHealth": Health,
-    "ConversationMode": ConversationMode,
-    "ConcurrencyPolicy": ConcurrencyPolicy,
-    "DefinitionSource": DefinitionSource,
+    "ScheduleStatus": schedule.ScheduleStatus,
+    "ScheduleTargetKind": schedule.ScheduleTargetKind,
+    "ScheduleHealth": schedule.Health,
+    "ConversationMode": schedule.ConversationMode,
+    "ConcurrencyPolicy": schedule.ConcurrencyPolicy,
+    "DefinitionSource": schedule.DefinitionSource,
     "WebhookEvent": WebhookEvent,
     "BodyFormat": BodyFormat,
     "AlertKind": AlertKind,

@@ -1,6 +1,6 @@
 """Rules between members that the types of bodies cannot express, as JSON Schema."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
@@ -116,36 +116,61 @@ _PUSH_SERVICE: Final = _when(
 _URL: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f/?#@]+([/?][^\x00-\x1f\x7f#]*)?" + END
 
 
+#: Type → the rules between its members.
+_RULES: Final[dict[type[Any], list[Schema]]] = {
+    ResumeRun: [_TOOL_RESULT],
+    FormField: _FORM_FIELD,
+    ScheduleTarget: _SCHEDULE_TARGET,
+    CreateSchedule: [_TIMES],
+    SourceSchedule: [_TIMES, _RUNTIME_TARGET],  # an item of a body, which `describe_targets` does not see
+    RegisterPushService: [_PUSH_SERVICE],
+    CreateTrigger: [_TRIGGER],
+    CreateAlert: _ALERT,
+}
+_WITH_URLS: Final = {
+    RegisterPushService: ("base_url", "invoke_url"),
+    CreateWebhook: ("url",),
+    UpdateWebhook: ("url",),
+}
+
+
+def describe_rules(components: dict[str, Schema]) -> None:
+    """Add the rules of each type, and what patterns and constants can express."""
+    for shape, rules in _RULES.items():
+        if shape.__name__ in components:
+            components[shape.__name__].setdefault("allOf", []).extend(rules)
+    for shape, names in _WITH_URLS.items():
+        properties = components.get(shape.__name__, {}).get("properties", {})
+        for url in (properties[name] for name in names if name in properties):
+            for schema in (url, *url.get("anyOf", ())):
+                if schema.get("type") == "string":
+                    schema["pattern"] = _URL
+    for shape in (CreateInputRequest, InputRequestView):
+        if shape.__name__ in components:
+            components[shape.__name__]["properties"]["kind"] = _constant("form")
+
+
+def _constant(value: str) -> Schema:
+    return {"type": "string", "const": value, "default": value}
+
+
 def describe_creations(components: dict[str, Schema]) -> None:
     """Split `CreateRun` into one body per kind of run, such as `CreateTaskRun`."""
     whole = components[CreateRun.__name__]
     plain = {shape.__name__: components[shape.__name__] for shape in REQUESTS.values()}
-    bodies = {}
+    names = {}
     for kind, shape in REQUESTS.items():
         request = f"{kind.title()}Request"
         components[request] = _request(kind, request, plain[shape.__name__])
         owner = "conversation" if kind == "agent" else "project"
         components[f"{owner.title()}Owner"] = _owner(owner, components["OwnerBody"])
-        body = deepcopy(whole)
-        body["title"] = bodies[kind] = f"Create{kind.title()}Run"
-        body["description"] = f"A run of kind `{kind}` to create."
-        body["properties"] |= {
-            "kind": {"type": "string", "const": kind, "default": kind},
-            "owner": reference(f"{owner.title()}Owner"),
-            "request": reference(request),
-        }
+        names[kind] = f"Create{kind.title()}Run"
+        body = _of_kind(kind, names[kind], f"A run of kind `{kind}` to create.", whole)
+        body["properties"] |= {"owner": reference(f"{owner.title()}Owner"), "request": reference(request)}
         if kind == "agent":  # no credential implies a conversation
             body["required"] = ["kind", "owner", "request"]
-        components[body["title"]] = body
-    components[CreateRun.__name__] = {
-        "title": whole["title"],
-        "description": whole["description"],
-        "oneOf": [reference(name) for name in bodies.values()],
-        "discriminator": {
-            "propertyName": "kind",
-            "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
-        },
-    }
+        components[names[kind]] = body
+    components[CreateRun.__name__] = _one_of(whole, names)
     if reference("OwnerBody") not in _references(components):
         del components["OwnerBody"]
 
@@ -159,26 +184,33 @@ def describe_batches(components: dict[str, Schema]) -> None:
     if whole is None:
         return
     del whole["properties"]["owner"]  # accepted, but it can only be the batch's project
-    bodies = {}
-    for kind in ("task", "workflow", "eval"):
+    names = {kind: f"Batch{kind.title()}Run" for kind in ("task", "workflow", "eval")}
+    for kind, name in names.items():
         request = deepcopy(components[f"{kind.title()}Request"])
         request["title"] = f"Batch{kind.title()}Request"
         del request["properties"]["batch_id"]
-        body = deepcopy(whole)
-        body["title"] = bodies[kind] = f"Batch{kind.title()}Run"
-        body["description"] = f"A run of kind `{kind}`, owned by the project of its batch."
-        body["properties"] |= {
-            "kind": {"type": "string", "const": kind, "default": kind},
-            "request": reference(request["title"]),
-        }
-        components |= {request["title"]: request, body["title"]: body}
-    components[BatchRun.__name__] = {
+        body = _of_kind(kind, name, f"A run of kind `{kind}`, owned by the project of its batch.", whole)
+        body["properties"]["request"] = reference(request["title"])
+        components |= {request["title"]: request, name: body}
+    components[BatchRun.__name__] = _one_of(whole, names)
+
+
+def _of_kind(kind: str, name: str, description: str, whole: Schema) -> Schema:
+    """Return the schema of the whole body for one kind of run."""
+    body = deepcopy(whole) | {"title": name, "description": description}
+    body["properties"]["kind"] = _constant(kind)
+    return body
+
+
+def _one_of(whole: Schema, names: Mapping[Any, str]) -> Schema:
+    """Return the schema of a body that is one of these: kind → name."""
+    return {
         "title": whole["title"],
         "description": whole["description"],
-        "oneOf": [reference(name) for name in bodies.values()],
+        "oneOf": [reference(name) for name in names.values()],
         "discriminator": {
             "propertyName": "kind",
-            "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
+            "mapping": {kind: reference(name)["$ref"] for kind, name in names.items()},
         },
     }
 
@@ -200,10 +232,7 @@ def describe_targets(components: dict[str, Schema], bodies: list[type[Any]]) -> 
 
 
 def _owner(kind: str, plain: Schema) -> Schema:
-    owner = deepcopy(plain)
-    owner["title"] = f"{kind.title()}Owner"
-    owner["description"] = f"The {kind} that the run belongs to."
-    owner["properties"]["kind"] = {"type": "string", "const": kind, "default": kind}
+    owner = _of_kind(kind, f"{kind.title()}Owner", f"The {kind} that the run belongs to.", plain)
     if kind == "conversation":
         owner["properties"]["id"] = {
             "type": "string",
@@ -226,52 +255,3 @@ def _request(kind: str, name: str, plain: Schema) -> Schema:
             schema["pattern"] = rf"^{kind}:[^\x00-\x1f\x7f]+{END}"
             schema["minLength"] = len(kind) + 2
     return request
-
-
-def describe_resumes(components: dict[str, Schema]) -> None:
-    if ResumeRun.__name__ in components:
-        components[ResumeRun.__name__]["allOf"] = [_TOOL_RESULT]
-
-
-def describe_forms(components: dict[str, Schema]) -> None:
-    if FormField.__name__ in components:
-        components[FormField.__name__]["allOf"] = _FORM_FIELD
-    for shape in (CreateInputRequest, InputRequestView):
-        if shape.__name__ in components:
-            kind = {"type": "string", "const": "form", "default": "form"}
-            components[shape.__name__]["properties"]["kind"] = kind
-
-
-def describe_schedules(components: dict[str, Schema]) -> None:
-    if ScheduleTarget.__name__ in components:
-        components[ScheduleTarget.__name__]["allOf"] = _SCHEDULE_TARGET
-    for shape in (CreateSchedule, SourceSchedule):
-        if shape.__name__ in components:
-            components[shape.__name__].setdefault("allOf", []).append(_TIMES)
-    if SourceSchedule.__name__ in components:  # an item of a body, which `describe_targets` does not see
-        components[SourceSchedule.__name__]["allOf"].append(_RUNTIME_TARGET)
-
-
-def describe_push_services(components: dict[str, Schema]) -> None:
-    if (service := components.get(RegisterPushService.__name__)) is not None:
-        service["allOf"] = [_PUSH_SERVICE]
-        for url in ("base_url", "invoke_url"):
-            service["properties"][url]["pattern"] = _URL
-
-
-def describe_alerts(components: dict[str, Schema]) -> None:
-    if (alert := components.get(CreateAlert.__name__)) is not None:
-        alert["allOf"] = _ALERT
-
-
-def describe_triggers(components: dict[str, Schema]) -> None:
-    if (trigger := components.get(CreateTrigger.__name__)) is not None:
-        trigger["allOf"] = [_TRIGGER]
-
-
-def describe_webhooks(components: dict[str, Schema]) -> None:
-    for shape in (CreateWebhook, UpdateWebhook):
-        url = components.get(shape.__name__, {}).get("properties", {}).get("url", {})
-        for schema in (url, *url.get("anyOf", ())):
-            if schema.get("type") == "string":
-                schema["pattern"] = _URL

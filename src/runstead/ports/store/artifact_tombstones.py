@@ -9,8 +9,6 @@ class ArtifactTombstones(Protocol):
 
     async def some(self, limit: int) -> list[str]:
         """Return at most `limit` uids of runs, in any order."""
-        ...
 
     async def drop(self, uids: Sequence[str]) -> None:
         """Remove tombstones after the artifacts were deleted."""
-        ...

@@ -43,15 +43,12 @@ class AuditLog(Protocol):
 
     async def add(self, audit: Audit) -> None:
         """Store the entries of an action that changes no record. The audit names its object."""
-        ...
 
     async def page(self, query: AuditQuery) -> list[AuditEntry]:
         """Return entries, newest first."""
-        ...
 
     async def expire(self, age_ms: int, limit: int) -> int:
         """Delete at most `limit` entries that are older than `age_ms`, oldest first. Returns their number."""
-        ...
 
 
 class Recording(Protocol):
@@ -61,31 +58,17 @@ class Recording(Protocol):
     response and a command without effect leave none. Runs have `Transition.audit` instead.
     """
 
-    @property
-    def alerts(self) -> Alerts: ...
-    @property
-    def batches(self) -> BatchChanges: ...
-    @property
-    def browser_sessions(self) -> BrowserSessions: ...
-    @property
-    def bulk_jobs(self) -> BulkJobs: ...
-    @property
-    def budgets(self) -> Budgets: ...
-    @property
-    def concurrency(self) -> Concurrency: ...
-    @property
-    def identity(self) -> Identity: ...
-    @property
-    def prices(self) -> Prices: ...
-    @property
-    def quotas(self) -> Quotas: ...
-    @property
-    def push_services(self) -> PushServices: ...
-    @property
-    def schedules(self) -> Schedules: ...
-    @property
-    def triggers(self) -> Triggers: ...
-    @property
-    def webhooks(self) -> Webhooks: ...
-    @property
-    def workers(self) -> Workers: ...
+    alerts: Alerts
+    batches: BatchChanges
+    browser_sessions: BrowserSessions
+    bulk_jobs: BulkJobs
+    budgets: Budgets
+    concurrency: Concurrency
+    identity: Identity
+    prices: Prices
+    quotas: Quotas
+    push_services: PushServices
+    schedules: Schedules
+    triggers: Triggers
+    webhooks: Webhooks
+    workers: Workers

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from runstead.core.batches.batch import Batch, Changed
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Want
 from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.runs import DecideOne, RunKey, Written
@@ -40,14 +40,9 @@ class BatchQuery(msgspec.Struct, frozen=True):
 
 class BatchChanges(Protocol):
     async def change(
-        self,
-        project_id: str,
-        batch_id: str,
-        decide: DecideBatch,
-        idempotency: IdempotencyRecord | None = None,
+        self, project_id: str, batch_id: str, decide: DecideBatch, idempotency: Idempotency = None
     ) -> Changed:
         """Change a batch under lock. NOT_FOUND."""
-        ...
 
 
 class Batches(BatchChanges, Protocol):
@@ -58,28 +53,22 @@ class Batches(BatchChanges, Protocol):
     batch accepts no runs. Deleted runs stay counted. Claims skip the runs of a cancelled batch.
     """
 
-    async def create(
-        self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
-    ) -> Made:
+    async def create(self, batch: Batch, members: Sequence[Member], idempotency: Idempotency = None) -> Made:
         """Store the batch with all its runs, or nothing. Each member is decided as in `Runs.apply`; the first
         refusal is raised unchanged. All keys are different. `created_at` is the engine's time.
         """
-        ...
 
     async def get(self, project_id: str, batch_id: str) -> Batch | None: ...
 
     async def page(self, query: BatchQuery) -> ListPage[Batch]:
         """Return batches, newest first: at most `limits.list_page_bytes_max` of them."""
-        ...
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         """Decide and write active runs of the batch, oldest first, until `limit` runs are cancelled with the
         descendants that are cancelled beside them. Empty if there are none.
         """
-        ...
 
     async def unfinished(self, limit: int) -> list[Batch]:
         """Return the batches that the finalizer must handle, oldest first: cancelled with active runs, or
         completed without their follow-up run.
         """
-        ...

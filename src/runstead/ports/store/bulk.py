@@ -58,7 +58,6 @@ class Bulk(Protocol):
         It blocks all writers, and RuntimeError if one is active. `online`: it blocks none, and later writes are not
         seen.
         """
-        ...
 
     async def open_target(self) -> None: ...
 
@@ -66,42 +65,32 @@ class Bulk(Protocol):
 
     async def tables(self) -> dict[str, Table]:
         """Return all tables but those in `NOT_COPIED`."""
-        ...
 
     async def state(self) -> bytes:
         """Return a fingerprint that differs for every other store, and changes with every write of runs or messages."""
-        ...
 
     async def count(self, table: str) -> int:
         """Return the approximate number of rows."""
-        ...
 
     async def sequences(self) -> dict[str, int]:
         """Table → the last sequence number of its rows, including deleted rows."""
-        ...
 
     async def read(self, table: str, mark: bytes | None) -> Rows:
         """Return the next rows, at most a few MiB, with values in the order of `Table.columns`."""
-        ...
 
     async def is_empty(self, table: str) -> bool: ...
 
     async def begin(self, source: bytes) -> None:
         """Record that a copy begins."""
-        ...
 
     async def progress(self) -> Progress | None:
         """Return the recorded progress, None if no copy has begun or the copy has ended."""
-        ...
 
     async def write(self, table: str, rows: Sequence[tuple[Any, ...]], mark: bytes) -> None:
         """Store the rows and the position in one transaction."""
-        ...
 
     async def settle(self, sequences: dict[str, int]) -> None:
         """Compute what is derived from the rows, and set the sequences. It can be repeated."""
-        ...
 
     async def end(self) -> None:
         """Delete the recorded progress."""
-        ...

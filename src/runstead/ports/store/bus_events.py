@@ -14,11 +14,9 @@ class BusEvents(Protocol):
 
         Returns what is stored, and whether it is new: it is an earlier event if one of this id exists.
         """
-        ...
 
     async def paths(self, project_id: str, name: str) -> list[str]:
         """Return the distinct first paths of the waits for this name. "": there are waits without a match."""
-        ...
 
     async def waits(
         self, event: BusEvent, path: str, digest: bytes, after: int, limit: int
@@ -26,20 +24,15 @@ class BusEvents(Protocol):
         """Return the waits for the event with this first condition, in order of their numbers: at most `limit` with a
         number greater than `after`, none that was added after the event.
         """
-        ...
 
     async def delay(self, event: BusEvent, resumed: int, started: int, deliver_ms: int) -> None:
         """Count what was delivered, and make the event due in `deliver_ms`, unless its delivery is finished."""
-        ...
 
     async def finish(self, event: BusEvent, resumed: int, started: int) -> None:
         """Count what was delivered, and end the delivery. The event's data is deleted."""
-        ...
 
     async def due(self, limit: int, deliver_ms: int) -> tuple[int, list[BusEvent]]:
         """Return the time, and events whose delivery is not finished and due. They become due again in `deliver_ms`."""
-        ...
 
     async def prune(self, limit: int) -> int:
         """Delete at most `limit` delivered events that need not be kept any longer. Returns their number."""
-        ...

@@ -7,7 +7,7 @@ import msgspec
 
 from runstead.core.conversations.conversation import Conversation, MessageWithRun, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.ports.store.list_page import ListPage
 
 
@@ -28,22 +28,17 @@ DecideConversation = Callable[[Conversation | None, int], Conversation]
 
 
 class Conversations(Protocol):
-    async def create(
-        self, conversation: Conversation, idempotency: IdempotencyRecord | None = None
-    ) -> Conversation:
+    async def create(self, conversation: Conversation, idempotency: Idempotency = None) -> Conversation:
         """Store a conversation with the next seq and the current time."""
-        ...
 
     async def get(self, conversation_id: str) -> Conversation | None:
         """Return the conversation, even if it was deleted."""
-        ...
 
     async def page(self, query: ConversationQuery) -> ListPage[Conversation]:
         """Return conversations, newest first, without deleted ones: at most `limits.list_page_bytes_max` of them."""
-        ...
 
     async def change(
-        self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None
+        self, conversation_id: str, decide: DecideConversation, idempotency: Idempotency = None
     ) -> Conversation:
         """Change a conversation under lock. If its project changes, its agent runs move too, each with a new
         version.
@@ -51,18 +46,14 @@ class Conversations(Protocol):
         CONVERSATION_LINKED if one of these runs has a parent or child outside the conversation.
         RUN_ID_CONFLICT if the new project has a run with the same id.
         """
-        ...
 
-    async def add_message(
-        self, message: StoredMessage, idempotency: IdempotencyRecord | None = None
-    ) -> StoredMessage:
+    async def add_message(self, message: StoredMessage, idempotency: Idempotency = None) -> StoredMessage:
         """Store a message with the next seq, and count it in its conversation. If its idempotency key has a
         message, `same_message` decides.
 
         NOT_FOUND if the conversation does not exist or was deleted, or if `parent_id` is neither the id nor
         the idempotency key of one of its messages.
         """
-        ...
 
     async def messages(
         self, conversation_id: str, after: int, limit: int, bytes_max: int
@@ -70,7 +61,6 @@ class Conversations(Protocol):
         """Return messages with a seq greater than `after`, in order: at most `limit`, and until their `bytes`
         exceed `bytes_max`. The first message is always returned.
         """
-        ...
 
 
 class InputRequests(Protocol):
@@ -85,10 +75,8 @@ class InputRequests(Protocol):
 
         `before` is the seq of the last row of the previous page.
         """
-        ...
 
     async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
         """Return at most `limit` input requests of the run, and at most `limits.list_page_bytes_max` of them, newest
         first.
         """
-        ...

@@ -48,22 +48,17 @@ class Stats(msgspec.Struct, frozen=True):
 class Integrity(Protocol):
     async def latest_seq(self) -> int:
         """Return the seq of the newest run, 0 if there is none. It is the final value of `reached`."""
-        ...
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
         """Return the next runs with a seq greater than `after`, read at one moment. The last page also
         includes orphans after its last run.
         """
-        ...
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
         """Return at most a hundred rows that violate this check of `invariants.CHECKS`."""
-        ...
 
     async def stats(self) -> Stats:
         """Return the sizes of the store and its tables."""
-        ...
 
     async def medium(self) -> list[str]:
         """Run the engine's own checks of its storage. Returns a sentence for each problem."""
-        ...

@@ -17,12 +17,9 @@ class Leadership(Protocol):
 
         Returns the lead, which never has two owners.
         """
-        ...
 
     async def held(self) -> Lead:
         """Return the current lead; `owner` is None if it has expired."""
-        ...
 
     async def resign(self, owner: str) -> None:
         """Give up the lead if it belongs to `owner`, so that the next caller of `lead` gets it at once."""
-        ...

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from runstead.core.usage.price import Price
-from runstead.ports.store.identity import Count
+from runstead.ports.store.project_records import Count
 
 
 class Prices(Protocol):
@@ -13,12 +13,9 @@ class Prices(Protocol):
 
         For a new price, the guard gets the number of the project's other prices.
         """
-        ...
 
     async def of(self, project_id: str) -> list[Price]:
         """Return the project's prices, sorted by provider, then model."""
-        ...
 
     async def delete(self, project_id: str, provider: str, model: str) -> bool:
         """Delete the price. Returns whether it existed."""
-        ...

@@ -41,7 +41,6 @@ class Retention(Protocol):
         Families are sorted by their root, oldest first, starting with a root seq greater than `after`. Within
         a family the newest run comes first.
         """
-        ...
 
     async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
         """Delete the runs and everything that belongs to them in one transaction. Returns the number of
@@ -50,10 +49,8 @@ class Retention(Protocol):
         A message with an `Archived` value stays, without its run; other messages are deleted. A family is
         kept completely if it has become active again, or if a deleted run would leave a child behind.
         """
-        ...
 
     async def sweep(self, age_ms: int) -> int:
         """Free a bounded part of the space of deleted runs, if the engine does so later. Returns how much was
         done, 0 if nothing is left.
         """
-        ...

@@ -178,32 +178,26 @@ class Rollups(Protocol):
         call it at the same time. `count_tokens` receives the tokens of the runs that ended, after the commit:
         input, output, cached input and reasoning.
         """
-        ...
 
     async def catch_up(self, limit: int) -> int:
         """Add at most `limit` runs that ended before the store had sums, newest first.
 
         Returns the number of runs read.
         """
-        ...
 
     async def usage(self, query: UsageQuery) -> UsagePage: ...
 
     async def families(self, project_id: str, span: Span, most: int) -> int:
         """Count the family sums of these buckets, up to `most`."""
-        ...
 
     async def targets(self, project_id: str, most: int) -> list[str]:
         """Return the targets of the project's ended runs that are summed up, in order, at most `most`."""
-        ...
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         """Return the shares of a chart. None while `catch_up` is not complete: then the rows must be read."""
-        ...
 
     async def integrity(self) -> list[str]:
         """Compare the sums with the rows, the entries and each other.
 
         Returns a sentence for each difference.
         """
-        ...

@@ -9,10 +9,8 @@ class RunIndex(Protocol):
 
         Returns the number of runs read, 0 if nothing is left.
         """
-        ...
 
     async def faults(self, after: int) -> tuple[list[str], int | None]:
         """Check the next block of runs with a seq greater than `after`. Returns a sentence for each fault,
         and the last checked seq (None: the end was reached).
         """
-        ...

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs.compensation import Compensation
@@ -178,11 +178,7 @@ class TypeCount(msgspec.Struct, frozen=True):
 
 class Runs(Protocol):
     async def apply(
-        self,
-        key: RunKey,
-        decide: Decide,
-        want: Want = NOTHING_ELSE,
-        idempotency: IdempotencyRecord | None = None,
+        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, idempotency: Idempotency = None
     ) -> Written:
         """Load the run (None if it does not exist) and what `want` names, decide, and write the transition.
 
@@ -202,7 +198,6 @@ class Runs(Protocol):
           requests and message. Its positions in the family's order stay empty.
         - If the command ends a run of a schedule, the schedule is changed by `schedule.ended`.
         """
-        ...
 
     async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
         """Cancel at most `limit` descendants of a cancelled run that are still active, with a seq over `after`.
@@ -210,14 +205,12 @@ class Runs(Protocol):
         An engine may cancel the descendants of a large family after the run. From the transaction that cancels the
         run, they count as cancelled: none is claimed, none gets a child, and a change of one finds it cancelled.
         """
-        ...
 
     async def cancelling(self, limit: int) -> list[int]:
         """Return seqs of cancelled runs with descendants for `cancel_descendants`, oldest first."""
-        ...
 
     async def claim(
-        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: Idempotency = None
     ) -> list[Run]:
         """Decide and write claimable runs, highest priority first, then oldest first (by `available_at`, then
         `seq`).
@@ -225,7 +218,6 @@ class Runs(Protocol):
         Two claims never get the same run. Runs whose concurrency limit has no free slot are skipped.
         Concurrent claims together never exceed a limit.
         """
-        ...
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         """Return the ms until the next delayed run of these kinds is available, None if none is delayed.
@@ -233,7 +225,6 @@ class Runs(Protocol):
         A run that became available at most `since_ms` ago counts as available now, because an earlier claim
         may have missed it.
         """
-        ...
 
     async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
         """Decide and write at most `limit` runs whose `due_at` has passed.
@@ -241,11 +232,9 @@ class Runs(Protocol):
         Projects are served round robin: the earliest run of every project, then the second of every project,
         each round sorted by `due_at`.
         """
-        ...
 
     async def next_due(self) -> int | None:
         """Return the ms until the next deadline passes: 0 if one has passed, None if there is none."""
-        ...
 
     async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         """Decide and write runs that are due to be pushed, within the share.
@@ -253,7 +242,6 @@ class Runs(Protocol):
         Projects are served round robin in the order of their ids, starting after the id `after`. Within a
         project, order and concurrency limits are those of claims. Two calls never get the same run.
         """
-        ...
 
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
         """Decide and write at most `limit` schedules whose `next_fire_at` has passed, earliest first, each
@@ -263,19 +251,16 @@ class Runs(Protocol):
         locked, or that has locked runs or runs with its keys that are locked, is left for the next call. While a
         schedule is decided, no other command can create a run of it, or one with its keys.
         """
-        ...
 
     async def cancelled_pushes(self, share: FairShare) -> list[Run]:
         """Return at most `share.limit` cancelled pushed runs whose service has not stopped, oldest first, none of a
         busy service or of a project that holds its whole share.
         """
-        ...
 
     async def get(self, key: RunKey) -> Run | None: ...
 
     async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
         """Return at most two runs with this id in these projects: two show that the id is ambiguous."""
-        ...
 
     async def page(self, query: RunQuery) -> ListPage[Run]:
         """Return at most `query.limit` runs, newest first or longest first.
@@ -284,25 +269,20 @@ class Runs(Protocol):
         other fields in `OMITTABLE` together exceed `bytes_max` bytes, and has at least one run. Values of later runs
         are not in memory, except those of the next run.
         """
-        ...
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
         """Return at most `query.limit` runs in the order of `page`, without reading large values."""
-        ...
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         """Count all runs that match the filters, by status and by buckets of `width` ms from `origin` on.
         `sort`, `before` and `limit` are ignored.
         """
-        ...
 
     async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
         """Return children of a run (of one kind)."""
-        ...
 
     async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
         """Return runs of a family. With `under`, only the run with this seq and its descendants."""
-        ...
 
     async def attempts(
         self, seq: int, after: int = 0, bytes_max: int | None = None
@@ -311,7 +291,6 @@ class Runs(Protocol):
 
         A page has at most `bytes_max` of errors and rows (`limits.attempt_bytes` each), and at least one attempt.
         """
-        ...
 
     async def events(
         self,
@@ -326,7 +305,6 @@ class Runs(Protocol):
         `bytes_max` of payloads. The first event is always returned. `known`: the newest event that the caller has
         read of the run. Later ones may be left out while earlier ones are returned.
         """
-        ...
 
     async def events_before(
         self,
@@ -340,15 +318,12 @@ class Runs(Protocol):
         """Return the last public events with a number less than `before`, in order: at most `limit`, and at
         most `bytes_max` of payloads. The last event is always returned. `known`: as for `events`.
         """
-        ...
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         """Return the public event with this number."""
-        ...
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
         """Count public events by type, the most frequent first."""
-        ...
 
     async def signals(
         self, seq: int, after: int, limit: int, bytes_max: int, *, taken: bool | None = None
@@ -356,15 +331,12 @@ class Runs(Protocol):
         """Return the run's signals with a number greater than `after`, in order: at most `limit`, and at most
         `bytes_max` of payloads. With `taken` only those that the run has taken, or only the others.
         """
-        ...
 
     async def compensations(self, seq: int) -> list[Compensation]:
         """Return the run's compensations in the order of their numbers: registered ones, and those that have runs."""
-        ...
 
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
         """Return the run's named values in the order of their names, or only the value of one name."""
-        ...
 
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
@@ -375,18 +347,15 @@ class Runs(Protocol):
         The position counts all events that were ever stored in the whole family, from 1, in the order of
         storing. New events are always at the end. The page is read at one moment.
         """
-        ...
 
     async def usage(self, run: Run) -> FamilyUsage:
         """Sum up the reported usage of the run's family.
 
         At most one run's metadata is in memory at a time.
         """
-        ...
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         """Return seq → latest event id for these runs, including private events.
 
         Deleted runs are left out.
         """
-        ...

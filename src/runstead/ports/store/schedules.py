@@ -5,16 +5,14 @@ from typing import Protocol
 
 import msgspec
 
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule, ScheduleStatus
 from runstead.ports.store.list_page import ListPage
+from runstead.ports.store.project_records import Change
 
 DecideNew = Callable[[int, int], Schedule]
 """(number of the project's schedules, now) → the new schedule; it raises if the project may have no more."""
-
-DecideSchedule = Callable[[Schedule, int], Schedule]
-"""(schedule, now) → the changed schedule; the same object if nothing changes."""
 
 DecideSync = Callable[[Sequence[Schedule], int], Sync]
 """(the project's schedules, now) → their changes."""
@@ -34,36 +32,23 @@ class ScheduleQuery(msgspec.Struct, frozen=True):
 
 
 class Schedules(Protocol):
-    async def create(
-        self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
-    ) -> Schedule:
+    async def create(self, project_id: str, decide: DecideNew, idempotency: Idempotency = None) -> Schedule:
         """Store a new schedule. The count is taken under lock, without schedules that are being deleted."""
-        ...
 
     async def change(
-        self,
-        project_id: str,
-        schedule_id: str,
-        decide: DecideSchedule,
-        idempotency: IdempotencyRecord | None = None,
+        self, project_id: str, schedule_id: str, decide: Change[Schedule], idempotency: Idempotency = None
     ) -> Schedule:
         """Change a schedule under lock. NOT_FOUND."""
-        ...
 
-    async def sync(
-        self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
-    ) -> Sync:
+    async def sync(self, project_id: str, decide: DecideSync, idempotency: Idempotency = None) -> Sync:
         """Change all schedules of a project in one transaction, without those that are being deleted. Two
         calls for the same project run one after the other.
         """
-        ...
 
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None: ...
 
     async def page(self, query: ScheduleQuery) -> ListPage[Schedule]:
         """Return schedules, oldest first, at most `limits.list_page_bytes_max` of them, but one at least."""
-        ...
 
     async def now(self) -> int:
         """Return the current time in ms by the engine's clock."""
-        ...

@@ -54,10 +54,8 @@ class Statistics(Protocol):
         """Return one row for each project, in their order. At most `most` queued, running and waiting runs of
         each project are counted.
         """
-        ...
 
     async def measured(self, projects_max: int, runs_max: int, queues_max: int) -> Measured:
         """Return the depths of the oldest `projects_max` projects, counted up to `runs_max`, and the age of the
         oldest available run of each target: of `queues_max` projects with queued runs, and as many targets of each.
         """
-        ...

@@ -9,7 +9,6 @@ from runstead.ports.store.list_page import ListPage
 class Targets(Protocol):
     async def page(self, project_id: str, after: str, limit: int) -> ListPage[RegisteredTarget]:
         """Return a project's targets after `after`, by name: at most `limits.list_page_bytes_max` of them."""
-        ...
 
     async def get(self, project_id: str, target: str) -> TargetDefinition | None: ...
 
@@ -18,4 +17,3 @@ class Targets(Protocol):
 
         The second value: whether a worker is online that has registered no targets, so that it may serve any.
         """
-        ...

@@ -8,54 +8,23 @@ has returned, no later commit misses the webhook.
 from collections.abc import Callable
 from typing import Protocol
 
-from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.idempotency import Idempotency
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
-from runstead.ports.store.identity import Count
-
-DecideWebhook = Callable[[Webhook, int], Webhook]
-"""(webhook, now) → the changed webhook; the same object if nothing changes."""
+from runstead.ports.store.project_records import ProjectRecords
 
 DecideDelivery = Callable[[Webhook, int], Delivery]
 """(webhook, now) → a new delivery to the webhook."""
 
 
-class Webhooks(Protocol):
-    async def create(
-        self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
-    ) -> Webhook:
-        """Store a webhook. The guard gets the number of the project's webhooks."""
-        ...
-
-    async def get(self, project_id: str, webhook_id: str) -> Webhook | None: ...
-
+class Webhooks(ProjectRecords[Webhook], Protocol):
     async def page(self, project_id: str, limit: int) -> list[Webhook]:
         """Return the project's webhooks, oldest first."""
-        ...
-
-    async def change(
-        self,
-        project_id: str,
-        webhook_id: str,
-        decide: DecideWebhook,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Webhook:
-        """Change a webhook under lock. NOT_FOUND."""
-        ...
-
-    async def delete(self, project_id: str, webhook_id: str) -> bool:
-        """Delete a webhook with all its deliveries. Returns whether it existed."""
-        ...
 
     async def add(
-        self,
-        project_id: str,
-        webhook_id: str,
-        decide: DecideDelivery,
-        idempotency: IdempotencyRecord | None = None,
+        self, project_id: str, webhook_id: str, decide: DecideDelivery, idempotency: Idempotency = None
     ) -> Delivery:
         """Store a new delivery. NOT_FOUND."""
-        ...
 
     async def settle(
         self,
@@ -63,14 +32,12 @@ class Webhooks(Protocol):
         webhook_id: str,
         delivery_id: str,
         decide: DecidePair,
-        idempotency: IdempotencyRecord | None = None,
+        idempotency: Idempotency = None,
     ) -> Pair:
         """Change a delivery, and its webhook if the decision changes it. NOT_FOUND."""
-        ...
 
     async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
         """Return a delivery with its payload, None if the webhook has no delivery with this id."""
-        ...
 
     async def deliveries(
         self,
@@ -81,7 +48,6 @@ class Webhooks(Protocol):
         status: DeliveryStatus | None = None,
     ) -> list[Delivery]:
         """Return deliveries with a seq less than `before`, newest first, without payloads."""
-        ...
 
     async def take(self, share: FairShare, per_webhook: int, lease_ms: int) -> list[Pair]:
         """Start attempts of due deliveries within the share, at most `per_webhook` for each webhook, and none for
@@ -92,14 +58,11 @@ class Webhooks(Protocol):
         `attempts` grows by one, and the delivery is leased for `lease_ms`. Two calls never get the same
         delivery.
         """
-        ...
 
     async def hooked(self, limit: int) -> list[str]:
         """Return at most `limit` projects that have an enabled webhook."""
-        ...
 
     async def prune(self, age_ms: int, limit: int) -> int:
         """Delete at most `limit` deliveries that are older than `age_ms` and had no attempt due in the last
         day or later. Returns their number.
         """
-        ...

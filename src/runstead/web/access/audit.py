@@ -49,16 +49,15 @@ COLUMNS: Final = (
 )
 
 
-@pages.get("/projects/{project}/audit")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/audit")
+async def index(request: PageRequest, project: Project) -> Response:
     if not request.may(Scope.AUDIT_READ, project):
         return await request.page("access/audit.html", project=project, may_read=False, status=403)
     values, refused = _values(request), None
     found: list[AuditEntry] = []
     try:
         query = audit_query(_filters(values, request.query.one("cursor")))
-        found = await commands.page(request.app, request.principal, project.id, query)
+        found = await commands.page(*request.caller, project.id, query)
     except Error as error:
         if error.code != "INVALID_REQUEST":
             raise
@@ -78,12 +77,11 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/audit.csv")
-async def download(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/audit.csv", scope=Scope.AUDIT_READ)
+async def download(request: PageRequest, project: Project) -> Response:
     """All entries that match the filters, as CSV (RFC 4180)."""
-    project = await request.project(Scope.AUDIT_READ)
     query = replace(audit_query(_filters(_values(request))), limit=limits.audit_csv_page_rows)
-    first = await commands.page(request.app, request.principal, project.id, query)
+    first = await commands.page(*request.caller, project.id, query)
 
     async def text() -> AsyncIterator[bytes]:
         yield csv_rows([COLUMNS])
@@ -93,7 +91,7 @@ async def download(request: PageRequest) -> Response:
             if len(page) < query.limit:
                 return
             following = replace(query, before=(page[-1].at, page[-1].seq))
-            page = await commands.page(request.app, request.principal, project.id, following)
+            page = await commands.page(*request.caller, project.id, following)
 
     headers = {"Content-Disposition": f'attachment; filename="audit-{project.slug}.csv"'}
     return StreamingResponse(text(), headers=headers, media_type="text/csv; charset=utf-8; header=present")

@@ -1,6 +1,6 @@
 """API keys, members and concurrency limits of a project, and the page that creates a project."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -10,17 +10,19 @@ from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Scope
 from runstead.core.identity.project import Project, new_key
+from runstead.http.arguments import from_body
 from runstead.http.concurrency import Limit, limit_of
 from runstead.http.framework.problems import STATUS
 from runstead.http.projects import CreateKey, CreateProject, PutMember
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
-from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import PageRequest, to
+from runstead.web.framework.pages import Pages, Refused, to_admins
+from runstead.web.framework.request import PageRequest, at, to
 
 pages = Pages()
 
+_ACCESS: Final = "/projects/{project}/access"
 DAY_MS: Final = 86_400_000
 LIFETIMES: Final = {
     "": "never",
@@ -51,6 +53,19 @@ QUOTA_NAMES: Final = {
     "keys": "valid keys",
     "members": "members",
 }
+#: Setting → the part of the page that has it, and the messages for on and off.
+SETTINGS: Final = {
+    "require_attempt": (
+        "workers",
+        "Workers must prove their attempt with every write.",
+        "Workers may write without a proof of their attempt.",
+    ),
+    "search_values": (
+        "search",
+        "Searches read the inputs and outputs of runs from now on.",
+        "Searches no longer read inputs and outputs.",
+    ),
+}
 FIELD_ERRORS: Final = {
     "user_id": "The user's id is missing, too long, or holds control characters",
     "name": f"The name is longer than {bounds.name_chars_max} characters, or holds control characters",
@@ -67,15 +82,11 @@ FIELD_ERRORS: Final = {
 }
 
 
-def _page_address(project: Project, part: str = "") -> str:
-    return to("projects", project.slug, "access") + (f"#{part}" if part else "")
-
-
 async def listing(
     request: PageRequest, project: Project, refused: Error | None = None, about: str = ""
 ) -> Response:
     """The page. `about` names the form that was sent; it keeps its fields and shows the error `refused`."""
-    app, principal, now = request.app, request.principal, now_ms()
+    app, principal, now = *request.caller, now_ms()
     admin = request.may("admin", project)
     members = await commands.members(app, principal, project.id)
     keys = await commands.keys(app, principal, project.id) if admin else []
@@ -103,61 +114,45 @@ async def listing(
     )
 
 
-@pages.get("/projects/{project}/access")
+@pages.get(_ACCESS)
 async def index(request: PageRequest) -> Response:
     return await listing(request, await request.project())
 
 
-def _reraise_unless_shown(request: PageRequest, project: Project, refused: Error) -> None:
-    """Raise the error if the page cannot show it at its form."""
-    if not request.may("admin", project) or STATUS[refused.code] >= 500:
-        raise refused
+def _refused(about: str) -> Refused:
+    """Show a refused form again, unless it is a fault of the server."""
+
+    async def show(request: PageRequest, project: Project, refused: Error) -> Response:
+        if STATUS[refused.code] >= 500:
+            raise refused
+        return await listing(request, project, refused, about)
+
+    return to_admins(show)
 
 
-def _number(text: str) -> int | None:
-    """Return the number in a field, None for an empty one, 0 (which is refused) for any other text."""
-    if not text:
-        return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
-
-
-@pages.post("/projects/{project}/keys")
-async def create_key(request: PageRequest) -> Response:
-    project, form, secret = await request.project(), request.form, new_key()
-    try:
-        body = body_of(
-            CreateKey,
-            FIELD_ERRORS,
-            name=form.one("name"),
-            scopes=form.all("scopes"),
-            requests_per_minute=_number(form.one("requests_per_minute")),
-            runs_per_minute=_number(form.one("runs_per_minute")),
-        )
-        if body.scopes is None:
-            raise Error("INVALID_REQUEST", "No scope is chosen: choose at least one")
-        if form.one("days") not in LIFETIMES:
-            raise Error("INVALID_REQUEST", "The expiry is not one of the choices")
-        days = int(form.one("days") or 0)
-        expires_at = now_ms() + days * DAY_MS if days else None
-        new = commands.NewKey(
-            secret,
-            frozenset(body.scopes),
-            name=body.name,
-            expires_at=expires_at,
-            requests_per_minute=body.requests_per_minute,
-            runs_per_minute=body.runs_per_minute,
-        )
-        made = await idempotent(
-            request,
-            lambda idempotency: commands.create_key(
-                request.app, request.principal, project.id, new, idempotency
-            ),
-        )
-    except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "key")
+@pages.change("/projects/{project}/keys", to=_ACCESS, refused=_refused("key"))
+async def create_key(request: PageRequest, project: Project) -> Response:
+    form, secret = request.form, new_key()
+    body = body_of(
+        CreateKey,
+        FIELD_ERRORS,
+        name=form.one("name"),
+        scopes=form.all("scopes"),
+        **{name: form.number(name) for name in ("requests_per_minute", "runs_per_minute")},
+    )
+    if body.scopes is None:
+        raise Error("INVALID_REQUEST", "No scope is chosen: choose at least one")
+    if form.one("days") not in LIFETIMES:
+        raise Error("INVALID_REQUEST", "The expiry is not one of the choices")
+    days = int(form.one("days") or 0)
+    expires_at = now_ms() + days * DAY_MS if days else None
+    scopes = frozenset(body.scopes)
+    new = from_body(commands.NewKey, body, secret=secret, scopes=scopes, expires_at=expires_at)
+    made = await idempotent(
+        request, lambda record: commands.create_key(*request.caller, project.id, new, record)
+    )
     if made is None:
-        return already_created(request, "The key", _page_address(project))
+        return already_created(request, "The key", at(_ACCESS, request, project))
     return await show_secret(
         request,
         project,
@@ -165,73 +160,54 @@ async def create_key(request: PageRequest) -> Response:
         label="API key",
         secret=secret,
         note="Store it with your secrets: it is shown only now. The server keeps only a hash of it.",
-        to=_page_address(project),
+        to=at(_ACCESS, request, project),
     )
 
 
-@pages.post("/projects/{project}/keys/{key_id}/revoke")
-async def revoke_key(request: PageRequest) -> Response:
-    project = await request.project()
-    key = await commands.revoke_key(request.app, request.principal, project.id, request.path["key_id"])
+@pages.change("/projects/{project}/keys/{key_id}/revoke", to=_ACCESS)
+async def revoke_key(request: PageRequest, project: Project) -> str:
+    key = await commands.revoke_key(*request.named(project))
     request.forget_credentials()
-    return request.redirect_with_flash(
-        f"The key {key.name or key.prefix} was revoked. It no longer works.", _page_address(project)
-    )
+    return f"The key {key.name or key.prefix} was revoked. It no longer works."
 
 
-@pages.post("/projects/{project}/members")
-async def put_member(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
-    try:
-        body = body_of(PutMember, FIELD_ERRORS, user_id=form.one("user_id"), role=form.one("role"))
-        member = await commands.put_member(
-            request.app, request.principal, project.id, body.user_id, body.role
-        )
-    except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "member")
+@pages.change("/projects/{project}/members", to=_ACCESS + "#members", refused=_refused("member"))
+async def put_member(request: PageRequest, project: Project) -> str:
+    form = request.form
+    body = body_of(PutMember, FIELD_ERRORS, user_id=form.one("user_id"), role=form.one("role"))
+    member = await commands.put_member(*request.caller, project.id, body.user_id, body.role)
     request.forget_credentials()
-    return request.redirect_with_flash(
-        f"{member.user_id} has the role {member.role} in the project.", _page_address(project, "members")
-    )
+    return f"{member.user_id} has the role {member.role} in the project."
 
 
-@pages.post("/projects/{project}/members/remove")
-async def remove_member(request: PageRequest) -> Response:
-    project, user_id = await request.project(), request.form.required("user_id", "The user's id")
+@pages.change("/projects/{project}/members/remove", to=_ACCESS + "#members")
+async def remove_member(request: PageRequest, project: Project) -> str | Response:
+    user_id = request.form.required("user_id", "The user's id")
     try:
-        await commands.remove_member(request.app, request.principal, project.id, user_id)
+        await commands.remove_member(*request.caller, project.id, user_id)
     except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "member")
+        return await _refused("member")(request, project, refused)
     request.forget_credentials()
     if user_id == request.principal.id and request.principal.kind == "user":
         return request.redirect_with_flash("You no longer have access to the project.", "/ui")
-    return request.redirect_with_flash(
-        f"{user_id} has no access to the project until you add the user again.",
-        _page_address(project, "members"),
+    return f"{user_id} has no access to the project until you add the user again."
+
+
+@pages.change("/projects/{project}/limits", to=_ACCESS + "#limits", refused=_refused("limit"))
+async def put_limit(request: PageRequest, project: Project) -> str:
+    form = request.form
+    body = body_of(
+        Limit,
+        FIELD_ERRORS,
+        target=form.one("target"),
+        max_running=form.number("max_running"),
+        max_running_per_key=form.number("max_running_per_key"),
+        rate=_rate(form),
     )
-
-
-@pages.post("/projects/{project}/limits")
-async def put_limit(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
-    try:
-        body = body_of(
-            Limit,
-            FIELD_ERRORS,
-            target=form.one("target"),
-            max_running=_whole(form.one("max_running")),
-            max_running_per_key=_whole(form.one("max_running_per_key")),
-            rate=_rate(form),
-        )
-        limit = limit_of(body)
-        if not limit.limits_anything:
-            raise Error("INVALID_REQUEST", FIELD_ERRORS["max_running"])
-        await concurrency.put_one(request.app, request.principal, project.id, limit)
-    except Error as refused:
-        _reraise_unless_shown(request, project, refused)
-        return await listing(request, project, refused, "limit")
+    limit = limit_of(body)
+    if not limit.limits_anything:
+        raise Error("INVALID_REQUEST", FIELD_ERRORS["max_running"])
+    await concurrency.put_one(*request.caller, project.id, limit)
     owner = limit.target or "the project"
     bounds_set = [] if limit.max_running is None else [f"{limit.max_running:,} running runs"]
     if limit.max_running_per_key is not None:
@@ -240,49 +216,37 @@ async def put_limit(request: PageRequest) -> Response:
         of_key = " of each key" if limit.rate.per_key else ""
         what = "starts" if limit.rate.unit == "runs" else "tokens"
         bounds_set.append(f"{limit.rate.limit:,} {what} in {limit.rate.period_seconds:,} seconds{of_key}")
-    return request.redirect_with_flash(
-        f"The limit of {owner} is {' and '.join(bounds_set)}.", _page_address(project, "limits")
-    )
+    return f"The limit of {owner} is {' and '.join(bounds_set)}."
 
 
 def _rate(form: Fields) -> dict[str, object] | None:
     """The rate that was entered, None for none."""
-    values = {name: _whole(form.one(f"rate_{name}")) for name in ("limit", "period_seconds")}
+    values = {name: form.number(f"rate_{name}") for name in ("limit", "period_seconds")}
     if set(values.values()) == {None}:
         return None
     given: dict[str, object] = {name: one for name, one in values.items() if one is not None}
     return given | {"per_key": form.one("rate_per_key") == "on", "unit": form.one("rate_unit") or "runs"}
 
 
-def _whole(number: str) -> int | str | None:
-    """The number that was entered, None for nothing; text that is no number stays, to be refused."""
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 12 else number or None
-
-
-@pages.post("/projects/{project}/limits/remove")
-async def remove_limit(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.change("/projects/{project}/limits/remove", to=_ACCESS + "#limits")
+async def remove_limit(request: PageRequest, project: Project) -> str:
     target = request.form.one("target") or None
-    await concurrency.drop_one(request.app, request.principal, project.id, target)
-    return request.redirect_with_flash(
-        f"The limit of {target or 'the project'} was removed.", _page_address(project, "limits")
-    )
+    await concurrency.drop_one(*request.caller, project.id, target)
+    return f"The limit of {target or 'the project'} was removed."
 
 
 @pages.post("/projects/{project}/settings")
 async def change_settings(request: PageRequest) -> Response:
     project = await request.project()
-    if request.form.one("setting") == "search_values":
-        return await _search_values(request, project, search=request.form.one("search_values") == "on")
-    required = request.form.one("require_attempt") == "on"
-    await commands.change(request.app, request.principal, project.id, require_attempt=required)
-    request.forget_credentials()
-    return request.redirect_with_flash(
-        "Workers must prove their attempt with every write."
-        if required
-        else "Workers may write without a proof of their attempt.",
-        _page_address(project, "workers"),
-    )
+    name = "search_values" if request.form.one("setting") == "search_values" else "require_attempt"
+    wanted = request.form.one(name) == "on"
+    changes: dict[str, Any] = {name: wanted}
+    await commands.change(*request.caller, project.id, **changes)
+    if name == "require_attempt":
+        request.forget_credentials()
+    part, when_on, when_off = SETTINGS[name]
+    flash = when_on if wanted else when_off
+    return request.redirect_with_flash(flash, at(f"{_ACCESS}#{part}", request, project))
 
 
 @pages.get("/new-project")
@@ -305,10 +269,7 @@ async def create_project(request: PageRequest) -> Response:
     try:
         body = body_of(CreateProject, FIELD_ERRORS, slug=form.one("slug"), name=form.one("name"))
         made = await idempotent(
-            request,
-            lambda idempotency: commands.create(
-                request.app, request.principal, body.slug, body.name, secret, idempotency
-            ),
+            request, lambda record: commands.create(*request.caller, body.slug, body.name, secret, record)
         )
     except Error as refused:
         if STATUS[refused.code] >= 500 or refused.code == "FORBIDDEN":
@@ -319,7 +280,7 @@ async def create_project(request: PageRequest) -> Response:
         return already_created(request, "The project", "/ui")
     if request.principal.kind != "api_key":
         return request.redirect_with_flash(
-            f"The project {made.slug} was created. You are its admin.", _page_address(made)
+            f"The project {made.slug} was created. You are its admin.", to("projects", made.slug, "access")
         )
     return await show_secret(
         request,
@@ -330,14 +291,4 @@ async def create_project(request: PageRequest) -> Response:
         note="Sign in with it to see the project: your current key belongs to another one. It is shown only"
         " now. The server keeps only a hash of it.",
         to="/ui",
-    )
-
-
-async def _search_values(request: PageRequest, project: Project, *, search: bool) -> Response:
-    await commands.change(request.app, request.principal, project.id, search_values=search)
-    return request.redirect_with_flash(
-        "Searches read the inputs and outputs of runs from now on."
-        if search
-        else "Searches no longer read inputs and outputs.",
-        _page_address(project, "search"),
     )

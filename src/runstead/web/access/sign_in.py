@@ -71,7 +71,7 @@ def start(signed_in: browser_sessions.SignedIn, to: str, *, secure: bool) -> Res
 
 @pages.post("/sign-out")
 async def sign_out(request: PageRequest) -> Response:
-    await browser_sessions.sign_out(request.app, request.principal, request.secret)
+    await browser_sessions.sign_out(*request.caller, request.secret)
     response = RedirectResponse("/ui/sign-in", 303)
     cookie.delete_cookie(response)
     return response
@@ -79,19 +79,19 @@ async def sign_out(request: PageRequest) -> Response:
 
 @pages.get("/sessions")
 async def sessions(request: PageRequest) -> Response:
-    own = await browser_sessions.own(request.app, request.principal)
+    own = await browser_sessions.own(*request.caller)
     return await request.page("access/sessions.html", sessions=own, current=request.session)
 
 
 @pages.post("/sessions/{session_id}/revoke")
 async def revoke(request: PageRequest) -> Response:
-    await browser_sessions.revoke(request.app, request.principal, request.path["session_id"])
+    await browser_sessions.revoke(*request.caller, request.path["session_id"])
     return request.redirect_with_flash("The session has ended.", "/ui/sessions")
 
 
 @pages.post("/sessions/revoke-all")
 async def revoke_all(request: PageRequest) -> Response:
-    count = await browser_sessions.revoke_all(request.app, request.principal)
+    count = await browser_sessions.revoke_all(*request.caller)
     response = request.redirect_with_flash(f"{count} sessions have ended.", "/ui/sign-in")
     cookie.delete_cookie(response)
     return response

@@ -14,11 +14,14 @@ from runstead.http.alerts import CreateAlert, UpdateAlert, members
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import idempotent
-from runstead.web.framework.pages import Pages
+from runstead.web.framework.pages import Pages, if_invalid, to_admins
 from runstead.web.framework.request import PageRequest, to
 
 pages = Pages()
 
+_ALERTS: Final = "/projects/{project}/alerts"
+_ALERT: Final = _ALERTS + "/{alert_id}"
+_FOR_ADMINS: Final = "alerts/for_admins.html"
 rows_shown: Final = 50
 NUMBERS: Final = ("threshold", "window_seconds", "min_runs", "for_seconds", "repeat_seconds")
 LABELS: Final = {kind: KINDS[kind].label for kind in get_args(AlertKind)}
@@ -40,19 +43,16 @@ FIELD_ERRORS: Final = {
 }
 
 
-async def for_admins(request: PageRequest, project: Project) -> Response:
-    return await request.page("alerts/for_admins.html", project=project, status=403)
-
-
 async def _hooks(request: PageRequest, project: Project) -> list[tuple[str, str]]:
     """(id, URL) of the webhooks that a rule may name."""
-    found = await webhooks.page(request.app, request.principal, project.id)
+    found = await webhooks.page(*request.caller, project.id)
     return [(one.id, one.url) for one in found]
 
 
-async def _listing(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+@pages.show(_ALERTS, to_others=_FOR_ADMINS)
+async def index(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     values: dict[str, Any] = {
-        "alerts": await commands.page(request.app, request.principal, project.id),
+        "alerts": await commands.page(*request.caller, project.id),
         "labels": LABELS,
         "shown": format_value,
         "now": now_ms(),
@@ -68,12 +68,6 @@ async def _listing(request: PageRequest, project: Project, refused: Error | None
     )
 
 
-@pages.get("/projects/{project}/alerts")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
-    return await (_listing if request.may("admin", project) else for_admins)(request, project)
-
-
 def _sent(form: Fields) -> dict[str, Any]:
     """The fields of both forms, with numbers where they are."""
     sent: dict[str, Any] = {name: form.one(name) for name in ("name", "webhook_id")}
@@ -84,46 +78,31 @@ def _sent(form: Fields) -> dict[str, Any]:
     return sent
 
 
-@pages.post("/projects/{project}/alerts")
-async def create(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
-    try:
-        named = {name: form.one(name) for name in ("kind", "target", "schedule_id")}
-        body = body_of(CreateAlert, FIELD_ERRORS, **named, **_sent(form))
-        await idempotent(
-            request,
-            lambda idempotency: commands.create(
-                request.app, request.principal, project.id, body.kind, members(body), idempotency
-            ),
-        )
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await _listing(request, project, refused)
-    return request.redirect_with_flash("The alert rule was created.", to("projects", project.slug, "alerts"))
-
-
-@pages.get("/projects/{project}/alerts/{alert_id}")
-async def show(request: PageRequest) -> Response:
-    project = await request.project()
-    return await (_show if request.may("admin", project) else for_admins)(request, project)
-
-
-async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
-    alert = await commands.get(request.app, request.principal, project.id, request.path["alert_id"])
-    cursor = request.query.seq("cursor")
-    found = await commands.history(
-        request.app, request.principal, project.id, alert.id, rows_shown + 1, cursor
+@pages.change(_ALERTS, to=_ALERTS, refused=to_admins(index))
+async def create(request: PageRequest, project: Project) -> str:
+    named = {name: request.form.one(name) for name in ("kind", "target", "schedule_id")}
+    body = body_of(CreateAlert, FIELD_ERRORS, **named, **_sent(request.form))
+    await idempotent(
+        request, lambda record: commands.create(*request.caller, project.id, body.kind, members(body), record)
     )
+    return "The alert rule was created."
+
+
+@pages.show(_ALERT, to_others=_FOR_ADMINS)
+async def show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+    alert = await commands.get(*request.named(project))
+    cursor = request.query.seq("cursor")
+    found = await commands.history(*request.caller, project.id, alert.id, rows_shown + 1, cursor)
     rows = found[:rows_shown]
-    place = ("projects", project.slug, "alerts", alert.id)
     return await request.form_page(
         "alerts/page.html",
         refused,
         project=project,
         alert=alert,
         rows=rows,
-        following=to(*place, cursor=rows[-1].seq) if len(found) > rows_shown else None,
+        following=to("projects", project.slug, "alerts", alert.id, cursor=rows[-1].seq)
+        if len(found) > rows_shown
+        else None,
         hooks=await _hooks(request, project),
         labels=LABELS,
         shown=format_value,
@@ -132,70 +111,49 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     )
 
 
-def _address(request: PageRequest, project: Project) -> str:
-    return to("projects", project.slug, "alerts", request.path["alert_id"])
+@pages.change(_ALERT, to=_ALERT, refused=if_invalid(show))
+async def change(request: PageRequest, project: Project) -> str:
+    sent = _sent(request.form)
+    body = body_of(UpdateAlert, FIELD_ERRORS, **sent)
+    changes = members(body) | ({} if sent["webhook_id"] else {"webhook_id": None})
+    await commands.change(*request.named(project), changes)
+    return "The alert rule was changed."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}")
-async def change(request: PageRequest) -> Response:
-    project, sent = await request.project(), _sent(request.form)
-    try:
-        body = body_of(UpdateAlert, FIELD_ERRORS, **sent)
-        changes = members(body) | ({} if sent["webhook_id"] else {"webhook_id": None})
-        await commands.change(request.app, request.principal, project.id, request.path["alert_id"], changes)
-    except Error as refused:
-        if refused.code != "INVALID_REQUEST":
-            raise
-        return await _show(request, project, refused)
-    return request.redirect_with_flash("The alert rule was changed.", _address(request, project))
+@pages.change(_ALERT + "/enable", to=_ALERT)
+async def enable(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.named(project), {}, enabled=True)
+    return "The alert rule was enabled."
 
 
-async def _enable(request: PageRequest, *, enabled: bool) -> Response:
-    project = await request.project()
-    await commands.change(
-        request.app, request.principal, project.id, request.path["alert_id"], {}, enabled=enabled
-    )
-    flash = f"The alert rule was {'enabled' if enabled else 'disabled'}."
-    return request.redirect_with_flash(flash, _address(request, project))
+@pages.change(_ALERT + "/disable", to=_ALERT)
+async def disable(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.named(project), {}, enabled=False)
+    return "The alert rule was disabled."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/enable")
-async def enable(request: PageRequest) -> Response:
-    return await _enable(request, enabled=True)
-
-
-@pages.post("/projects/{project}/alerts/{alert_id}/disable")
-async def disable(request: PageRequest) -> Response:
-    return await _enable(request, enabled=False)
-
-
-@pages.post("/projects/{project}/alerts/{alert_id}/mute")
-async def mute(request: PageRequest) -> Response:
-    project, chosen = await request.project(), request.form.one("seconds")
+@pages.change(_ALERT + "/mute", to=_ALERT)
+async def mute(request: PageRequest, project: Project) -> str:
+    chosen = request.form.one("seconds")
     seconds = next((one for one in MUTES if str(one) == chosen), 0)
     until = now_ms() + seconds * 1000 if seconds else None
-    await commands.mute(request.app, request.principal, project.id, request.path["alert_id"], until)
-    flash = f"The alert rule is muted {MUTES[seconds]}. Its history goes on."
-    return request.redirect_with_flash(flash, _address(request, project))
+    await commands.mute(*request.named(project), until)
+    return f"The alert rule is muted {MUTES[seconds]}. Its history goes on."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/unmute")
-async def unmute(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.unmute(request.app, request.principal, project.id, request.path["alert_id"])
-    return request.redirect_with_flash("The alert rule sends messages again.", _address(request, project))
+@pages.change(_ALERT + "/unmute", to=_ALERT)
+async def unmute(request: PageRequest, project: Project) -> str:
+    await commands.unmute(*request.named(project))
+    return "The alert rule sends messages again."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/test")
-async def test(request: PageRequest) -> Response:
-    project = await request.project()
-    sent = await commands.send_test(request.app, request.principal, project.id, request.path["alert_id"])
-    flash = f"A test message was queued for {len(sent)} webhook{'' if len(sent) == 1 else 's'}."
-    return request.redirect_with_flash(flash, _address(request, project))
+@pages.change(_ALERT + "/test", to=_ALERT)
+async def test(request: PageRequest, project: Project) -> str:
+    sent = await commands.send_test(*request.named(project))
+    return f"A test message was queued for {len(sent)} webhook{'' if len(sent) == 1 else 's'}."
 
 
-@pages.post("/projects/{project}/alerts/{alert_id}/delete")
-async def delete(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.delete(request.app, request.principal, project.id, request.path["alert_id"])
-    return request.redirect_with_flash("The alert rule was deleted.", to("projects", project.slug, "alerts"))
+@pages.change(_ALERT + "/delete", to=_ALERTS)
+async def delete(request: PageRequest, project: Project) -> str:
+    await commands.delete(*request.named(project))
+    return "The alert rule was deleted."

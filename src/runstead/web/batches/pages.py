@@ -24,6 +24,8 @@ from runstead.web.runs.head import error_summary
 
 pages = Pages()
 
+_BATCHES: Final = "/projects/{project}/batches"
+_BATCH: Final = _BATCHES + "/{batch_id}"
 rows_shown: Final = 50
 runs_shown: Final = 15
 #: Order of the states in the bar: ended runs first, so that they grow from the left.
@@ -90,11 +92,10 @@ def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
     return eta.time_left_ms(batch.total - batch.active, batch.total, now, batch.started_at)
 
 
-@pages.get("/projects/{project}/batches")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
-    before = _before(request.query.one("before"))
-    found = await commands.page(request.app, request.principal, project.id, rows_shown, before)
+@pages.show(_BATCHES)
+async def index(request: PageRequest, project: Project) -> Response:
+    before = request.query.seq("before")
+    found = await commands.page(*request.caller, project.id, rows_shown, before)
     following = found.rows[-1].seq if found.more else None
     return await request.page(
         "batches/listing.html",
@@ -105,17 +106,9 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-def _before(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Error("INVALID_REQUEST", "The cursor is not valid: open the list again")
-    return int(text)
-
-
-@pages.get("/projects/{project}/batches/{batch_id}")
-async def show(request: PageRequest) -> Response:
-    project, batch = await _load(request)
+@pages.show(_BATCH)
+async def show(request: PageRequest, project: Project) -> Response:
+    batch = await commands.get(*request.named(project))
     latest = await _runs(request, project, batch)
     failed = await _runs(request, project, batch, "failed") if batch.failed else ListPage([], more=False)
     follow_up = None
@@ -137,13 +130,13 @@ async def show(request: PageRequest) -> Response:
 
 async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> ListPage[Run]:
     query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown, omit=OMITTABLE - {"error"})
-    return await runs.page(request.app, request.principal, project.id, query)
+    return await runs.page(*request.caller, project.id, query)
 
 
-@pages.get("/projects/{project}/batches/{batch_id}/live")
-async def watch(request: PageRequest) -> Response:
+@pages.show(_BATCH + "/live")
+async def watch(request: PageRequest, project: Project) -> Response:
     """Stream the progress bar after each change. `over` is the last message, when the batch is complete."""
-    project, batch = await _load(request)
+    batch = await commands.get(*request.named(project))
     return live.stream(request, project, _messages(request, project, batch))
 
 
@@ -156,11 +149,7 @@ async def _messages(
             yield None
             continue
         left_ms = _time_left_ms(eta, found, now_ms())
-        values = {
-            "project": project,
-            "one": batch_view(found),
-            "left_ms": left_ms,
-        }
+        values = {"project": project, "one": batch_view(found), "left_ms": left_ms}
         yield live.Message("progress", request.fragment("batches/progress.html", **values))
         offers = "retry" if found.completed_at is not None else "nothing" if found.closed else "cancel"
         if offers not in ("cancel", offered):  # replacing the cancel form would lose what was typed
@@ -170,39 +159,26 @@ async def _messages(
             yield live.Message("over", "")
 
 
-@pages.post("/projects/{project}/batches/{batch_id}/cancel")
-async def cancel(request: PageRequest) -> Response:
-    project, batch = await _load(request, Scope.RUNS_WRITE)
+@pages.change(_BATCH + "/cancel", to=_BATCH, scope=Scope.RUNS_WRITE)
+async def cancel(request: PageRequest, project: Project) -> str:
     reason = request.form.one("reason").replace("\0", "")
     if len(reason) > limits.error_message_chars_max:
         most = limits.error_message_chars_max
         raise Error("INVALID_REQUEST", f"A reason has at most {most:,} characters")
-    changed = await commands.cancel(request.app, request.principal, project.id, batch.id, reason or None)
-    flash = (
-        "The batch was cancelled." if changed.accepted else f"The batch is already {changed.batch.status}."
-    )
-    return request.redirect_with_flash(flash, to("projects", project.slug, "batches", batch.id))
+    changed = await commands.cancel(*request.named(project), reason or None)
+    return "The batch was cancelled." if changed.accepted else f"The batch is already {changed.batch.status}."
 
 
-@pages.post("/projects/{project}/batches/{batch_id}/retry")
-async def retry(request: PageRequest) -> Response:
+@pages.change(_BATCH + "/retry", to=_BATCHES, scope=Scope.RUNS_WRITE)
+async def retry(request: PageRequest, project: Project) -> str | Response:
     """Create a new batch of the failed runs and redirect to it. The form is idempotent."""
-    project, batch = await _load(request, Scope.RUNS_WRITE)
     cancelled = request.form.one("cancelled") == "1"
     made = await idempotent(
         request,
-        lambda idempotency: commands.retry(
-            request.app, request.principal, project.id, batch.id, cancelled=cancelled, idempotency=idempotency
-        ),
+        lambda record: commands.retry(*request.named(project), cancelled=cancelled, idempotency=record),
     )
     if made is None:
-        flash = "The new batch was created when the form was first sent."
-        return request.redirect_with_flash(flash, to("projects", project.slug, "batches"))
+        return "The new batch was created when the form was first sent."
     count = len(made.runs)
     flash = f"This new batch retries {count:,} run{'' if count == 1 else 's'}."
     return request.redirect_with_flash(flash, to("projects", project.slug, "batches", made.batch.id))
-
-
-async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Batch]:
-    project = await request.project(scope)
-    return project, await commands.get(request.app, request.principal, project.id, request.path["batch_id"])

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -121,28 +122,21 @@ class WebApp:
         await self._router(scope, receive, send)
 
 
+@dataclass(frozen=True)
 class _Endpoint:
     """All methods of one path, for a signed-in browser."""
 
-    def __init__(
-        self,
-        path: str,
-        app: App,
-        authenticator: Authenticator,
-        pages: dict[str, Page],
-        openid_client: OpenIdClient | None,
-    ) -> None:
-        self._path = path
-        self._app = app
-        self._authenticator = authenticator
-        self._pages = pages
-        self._openid = openid_client
+    path: str
+    app: App
+    authenticator: Authenticator
+    pages: dict[str, Page]
+    openid_client: OpenIdClient | None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         request = AsgiRequest(scope, receive, {})
         current_request_id.set(request.origin.request_id)
         answer = partial(self._answer, scope, receive)
-        work = answer(request) if tracing.tracer is None else in_span(answer, self._path, request)
+        work = answer(request) if tracing.tracer is None else in_span(answer, self.path, request)
         try:
             response = await while_connected(work, scope["method"], receive)
         except Disconnected:
@@ -180,18 +174,18 @@ class _Endpoint:
                     "FORBIDDEN", "The form is not from this session: reload the page and send it again"
                 )
         request = PageRequest(
-            app=self._app,
+            app=self.app,
             scope=scope,
             principal=principal,
             session=session,
             secret=secret,
             query=query,
             form=form,
-            forget_credentials=self._authenticator.forget,
+            forget_credentials=self.authenticator.forget,
         )
         try:
-            page = self._pages.get("GET" if scope["method"] == "HEAD" else scope["method"])
-            if page is None and self._pages:
+            page = self.pages.get("GET" if scope["method"] == "HEAD" else scope["method"])
+            if page is None and self.pages:
                 raise Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here")
             if page is None:
                 raise Error("NOT_FOUND", "Page not found")
@@ -206,17 +200,17 @@ class _Endpoint:
 
     async def _authenticate(self, secret: str | None) -> tuple[BrowserSession, Principal] | None:
         """The session and its principal; None if the session or its credential is no longer valid."""
-        opened = None if secret is None else await browser_sessions.opened(self._app, secret)
+        opened = None if secret is None else await browser_sessions.opened(self.app, secret)
         if opened is None:
             return None
         credential, session = opened
         if (user := openid.user_in(credential)) is not None:
-            if self._openid is None:  # this sign-in is switched off
+            if self.openid_client is None:  # this sign-in is switched off
                 return None
-            principal = await openid.principal_of(self._openid, self._authenticator, user)
+            principal = await openid.principal_of(self.openid_client, self.authenticator, user)
             return session, replace(principal, credential_id=session.id)
         try:
-            principal = await self._authenticator.authenticate(bearer(credential))
+            principal = await self.authenticator.authenticate(bearer(credential))
             return session, replace(principal, credential_id=session.id)
         except Error as error:
             if error.code != "UNAUTHENTICATED":
@@ -224,28 +218,28 @@ class _Endpoint:
             return None
 
 
+@dataclass(frozen=True)
 class _SignIn:
     """The sign-in page, for browsers without a session."""
 
-    def __init__(self, app: App, authenticator: Authenticator, openid_client: OpenIdClient | None) -> None:
-        self._app = app
-        self._authenticator = authenticator
-        self._openid = openid_client
+    app: App
+    authenticator: Authenticator
+    openid_client: OpenIdClient | None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         current_request_id.set(origin_of(scope).request_id)
-        headers, client, name = dict(scope["headers"]), self._openid, None
+        headers, client, name = dict(scope["headers"]), self.openid_client, None
         if client is not None:
             name = client.settings.name
         try:
             if client is not None and scope["path"] == openid.PATH:
                 response = await openid.begin(client, scope, headers)
             elif client is not None and scope["path"] == openid.CALLBACK:
-                response = await openid.callback(client, self._app, self._authenticator, scope, headers)
+                response = await openid.callback(client, self.app, self.authenticator, scope, headers)
             elif scope["method"] == "POST":
                 cookie.refuse_other_sites(headers)
                 form = fields_of(await read_body(headers, receive, limits.sign_in_body_bytes_max))
-                response = await sign_in.sign_in(self._app, self._authenticator, scope, headers, form, name)
+                response = await sign_in.sign_in(self.app, self.authenticator, scope, headers, form, name)
             else:
                 response = sign_in.form(fields_of(scope["query_string"]).one("next"), provider=name)
         except Disconnected:
@@ -255,17 +249,17 @@ class _SignIn:
         await _send_page(response, scope, receive, send)
 
 
+@dataclass(frozen=True)
 class _Open:
     """Files that anyone may read, without a session."""
 
-    def __init__(self, serve: Callable[[AsgiScope], Awaitable[Response]]) -> None:
-        self._serve = serve
+    serve: Callable[[AsgiScope], Awaitable[Response]]
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
             if scope["method"] not in ("GET", "HEAD"):
                 raise Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here")
-            response = await self._serve(scope)
+            response = await self.serve(scope)
         except Error as error:
             response = error_page(error, scope)
         await send_response(add_security_headers(response), scope, receive, send)

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from runstead.core.errors import Error
 
 fields_max: Final = 5_000
+event_digits_max: Final = 8  # of the number of an event in its run
 
 
 class Fields:
@@ -24,6 +25,12 @@ class Fields:
         """All values of this name that are not empty."""
         return [value.strip() for key, value in self.pairs if key == name and value.strip()]
 
+    def number(self, name: str) -> int | str | None:
+        """The number in a field, None for an empty one. Any other text stays, to be refused where it is used."""
+        text = self.one(name)
+        number = whole(text)
+        return (text or None) if number is None else number
+
     def seq(self, name: str) -> int | None:
         """The number of the row after which a list goes on, None at its start. INVALID_REQUEST."""
         text = self.one(name)
@@ -37,6 +44,11 @@ class Fields:
         if not value:
             raise Error("INVALID_REQUEST", f"{what} is missing: fill it in")
         return value
+
+
+def whole(text: str, digits_max: int = 18) -> int | None:
+    """The whole number in a text. None for any other text, and for a longer number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits_max else None
 
 
 def fields_of(encoded: bytes) -> Fields:

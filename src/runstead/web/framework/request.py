@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable
+from dataclasses import InitVar, dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -29,6 +30,7 @@ def csrf_of(secret: str) -> str:
     return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
+@dataclass(eq=False)
 class PageRequest:
     """A request of a signed-in browser.
 
@@ -36,23 +38,16 @@ class PageRequest:
     `forget_credentials` after a change of permissions: it clears the authenticator's cache.
     """
 
-    def __init__(
-        self,
-        app: App,
-        scope: AsgiScope,
-        principal: Principal,
-        session: BrowserSession | None,
-        secret: str,
-        query: Fields,
-        form: Fields,
-        forget_credentials: Callable[[], None],
-    ) -> None:
-        self.app = app
-        self.principal = principal
-        self.session = session
-        self.query = query
-        self.form = form
-        self.forget_credentials = forget_credentials
+    app: App
+    scope: InitVar[AsgiScope]
+    principal: Principal
+    session: BrowserSession | None
+    secret: str
+    query: Fields
+    form: Fields
+    forget_credentials: Callable[[], None]
+
+    def __post_init__(self, scope: AsgiScope) -> None:
         self.path: dict[str, str] = scope["path_params"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.address = scope["path"] + (
@@ -62,7 +57,16 @@ class PageRequest:
         self.origin = (
             f"{'https' if encrypted(scope, self.headers) else 'http'}://{header(self.headers, b'host') or ''}"
         )
-        self.secret = secret
+
+    @property
+    def caller(self) -> tuple[App, Principal]:
+        """The first arguments of a command: `commands.get(*request.caller, project.id)`."""
+        return self.app, self.principal
+
+    def named(self, project: Project) -> tuple[App, Principal, str, str]:
+        """The same, with the project and what else the path names, such as its webhook."""
+        _, name, *_ = self.path.values()
+        return self.app, self.principal, project.id, name
 
     @property
     def by_htmx(self) -> bool:
@@ -152,6 +156,12 @@ class PageRequest:
             secure=self.origin.startswith("https:"),
         )
         return response
+
+
+def at(path: str, request: PageRequest, project: Project) -> str:
+    """The address at the path of a page, such as `/projects/{project}/runs`, with the names of the request's path."""
+    names = request.path | {"project": project.slug}
+    return "/ui" + path.format_map({name: quote(value, safe=":@") for name, value in names.items()})
 
 
 def to(*parts: str, **query: Any) -> str:

@@ -56,9 +56,7 @@ def _back(flash: str, request: PageRequest, page: RunPage) -> Response:
 
 @_change("cancel")
 async def cancel(request: PageRequest, page: RunPage) -> Response:
-    written = await runs.cancel(
-        request.app, request.principal, page.named, request.form.one("reason") or None
-    )
+    written = await runs.cancel(*request.caller, page.named, request.form.one("reason") or None)
     flash = "The run was cancelled." if written.transition.accepted else "The run had already ended."
     return _back(flash, request, page)
 
@@ -66,7 +64,7 @@ async def cancel(request: PageRequest, page: RunPage) -> Response:
 @_change("retry")
 async def retry(request: PageRequest, page: RunPage) -> Response:
     changes = retries.Changes(from_step=request.form.one("from_step") or None)
-    written = await retries.retry(request.app, request.principal, page.run.run_id, page.project.id, changes)
+    written = await retries.retry(*request.caller, page.run.run_id, page.project.id, changes)
     flash = "This new run was created with the same request."
     if written.run.retry_from is not None:
         flash = "This new run goes on from the step, with the results of the steps before it."
@@ -75,19 +73,19 @@ async def retry(request: PageRequest, page: RunPage) -> Response:
 
 @_change("pause")
 async def pause(request: PageRequest, page: RunPage) -> Response:
-    await records.pause(request.app, request.principal, page.named)
+    await records.pause(*request.caller, page.named)
     return _back("The run was paused.", request, page)
 
 
 @_change("unpause")
 async def unpause(request: PageRequest, page: RunPage) -> Response:
-    await runs.resume(request.app, request.principal, page.named, Resume(type="unpause"))
+    await runs.resume(*request.caller, page.named, Resume(type="unpause"))
     return _back("The run was resumed.", request, page)
 
 
 @_change("delete")
 async def delete(request: PageRequest, page: RunPage) -> Response:
-    await records.delete(request.app, request.principal, page.named)
+    await records.delete(*request.caller, page.named)
     return request.redirect_with_flash("The run was deleted.", to("projects", page.project.slug, "runs"))
 
 
@@ -100,7 +98,7 @@ async def approve(request: PageRequest, page: RunPage) -> Response:
     approved = decision == "approve"
     result: Any = {"approved": approved, "comment": comment} if comment else approved
     answer = Resume(type="approval", tool_call_id=request.form.one("call") or None, result=result)
-    await runs.resume(request.app, request.principal, page.named, answer)
+    await runs.resume(*request.caller, page.named, answer)
     return _back("Approved." if approved else "Denied.", request, page)
 
 
@@ -112,16 +110,13 @@ async def budget(request: PageRequest, page: RunPage) -> Response:
         raise Error("INVALID_REQUEST", "Choose to continue, to raise the limit or to stop")
     result: Any = decision == "approve"
     if decision == "raise":
-        cost, tokens = request.form.one("cost"), request.form.one("tokens")
-        raised: dict[str, Any] = {"cost": cost} if cost else {}
-        raised |= (
-            {"tokens": int(tokens) if tokens.isascii() and tokens.isdigit() else tokens} if tokens else {}
-        )
+        given = {"cost": request.form.one("cost") or None, "tokens": request.form.number("tokens")}
+        raised = {name: value for name, value in given.items() if value is not None}
         if not raised:
             raise Error("INVALID_REQUEST", "Write by how much the limit is raised")
         result = {"approved": True, "raise_by": raised}
     answer = Resume(type="approval", tool_call_id=request.form.one("call") or None, result=result)
-    await runs.resume(request.app, request.principal, page.named, answer)
+    await runs.resume(*request.caller, page.named, answer)
     flash = {
         "approve": "The run continues.",
         "raise": "The limit was raised.",
@@ -140,7 +135,7 @@ async def answer(request: PageRequest, page: RunPage) -> Response:
         result=result,
         is_error=request.form.one("is_error") == "true",
     )
-    await runs.resume(request.app, request.principal, page.named, resume)
+    await runs.resume(*request.caller, page.named, resume)
     return _back("The answer was sent. The run continues.", request, page)
 
 
@@ -155,9 +150,7 @@ async def signal(request: PageRequest, page: RunPage) -> Response:
             f"A signal's name has 1 to {limits.signal_name_chars_max} characters, without control characters"
         )
         raise Error("INVALID_REQUEST", message) from error
-    written = await signals.send(
-        request.app, request.principal, page.named, signals.NewSignal(name=name, payload=payload)
-    )
+    written = await signals.send(*request.caller, page.named, signals.NewSignal(name=name, payload=payload))
     sent = written.transition.signal
     taken = sent is not None and sent.taken_at is not None
     what = "The run has taken it and continues." if taken else "The run takes it when it waits for it."
@@ -167,16 +160,16 @@ async def signal(request: PageRequest, page: RunPage) -> Response:
 @_change("input")
 async def respond(request: PageRequest, page: RunPage) -> Response:
     conversation, request_id = _posted_request(request, page.run)
-    input_request = await inputs.get(request.app, request.principal, conversation, request_id)
+    input_request = await inputs.get(*request.caller, conversation, request_id)
     values = input_form.values_of(input_request, request.form)
-    await inputs.respond(request.app, request.principal, conversation, request_id, values)
+    await inputs.respond(*request.caller, conversation, request_id, values)
     return _back("The form was sent. The run continues.", request, page)
 
 
 @_change("input/cancel")
 async def dismiss(request: PageRequest, page: RunPage) -> Response:
     conversation, request_id = _posted_request(request, page.run)
-    await inputs.cancel(request.app, request.principal, conversation, request_id)
+    await inputs.cancel(*request.caller, conversation, request_id)
     return _back("The form was cancelled. The run continues without it.", request, page)
 
 

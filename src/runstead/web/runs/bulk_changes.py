@@ -28,13 +28,13 @@ class Change(NamedTuple):
 
 
 async def _cancel(request: PageRequest, project: Project, run_id: str) -> str:
-    written = await commands.cancel(request.app, request.principal, commands.RunRef(run_id, project.id), None)
+    written = await commands.cancel(*request.caller, commands.RunRef(run_id, project.id), None)
     return "cancelled" if written.transition.accepted else "had already ended"
 
 
 async def _retry(request: PageRequest, project: Project, run_id: str) -> str:
     try:
-        await retry.retry(request.app, request.principal, run_id, project.id)
+        await retry.retry(*request.caller, run_id, project.id)
     except Error as error:
         if error.code != "RUN_NOT_TERMINAL":
             raise

@@ -20,16 +20,16 @@ from runstead.web.runs.filters import Filters, exact_filters_of
 pages = Pages()
 
 _PATH: Final = "/projects/{project}/list/bulk"
+_JOB: Final = _PATH + "/{job_id}"
 _TITLES: Final[dict[BulkAction, str]] = {"cancel": "Cancel", "retry": "Retry", "delete": "Delete"}
 
 
-@pages.get(_PATH)
-async def ask(request: PageRequest) -> Response:
+@pages.show(_PATH, scope=Scope.RUNS_WRITE)
+async def ask(request: PageRequest, project: Project) -> Response:
     """Show how many runs match, and what can be done with all of them."""
-    project = await request.project(Scope.RUNS_WRITE)
     filters = exact_filters_of(request.query)
     most = limits.bulk_runs_max
-    count = await commands.count(request.app, request.principal, project.id, filters.query())
+    count = await commands.count(*request.caller, project.id, filters.query())
     return await request.page(
         "runs/bulk.html",
         project=project,
@@ -54,10 +54,7 @@ async def begin(request: PageRequest) -> Response:
         shown_filter=msgspec.json.encode(_shown(filters)),
         from_step=from_step or None,
     )
-    job = await idempotent(
-        request,
-        lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),
-    )
+    job = await idempotent(request, lambda record: commands.create(*request.caller, project.id, new, record))
     if job is None:
         return request.redirect_with_flash(
             "The job was begun when the form was first sent.", filters.address(project.slug)
@@ -65,10 +62,9 @@ async def begin(request: PageRequest) -> Response:
     return request.redirect_with_flash("The job has begun.", _address(project, job.id))
 
 
-@pages.get(f"{_PATH}/{{job_id}}")
-async def show(request: PageRequest) -> Response:
-    project = await request.project()
-    job = await commands.get(request.app, request.principal, project.id, request.path["job_id"])
+@pages.show(_JOB)
+async def show(request: PageRequest, project: Project) -> Response:
+    job = await commands.get(*request.named(project))
     return await request.page(
         "runs/bulk_job.html",
         project=project,
@@ -80,12 +76,10 @@ async def show(request: PageRequest) -> Response:
     )
 
 
-@pages.post(f"{_PATH}/{{job_id}}/cancel")
-async def cancel(request: PageRequest) -> Response:
-    project = await request.project(Scope.RUNS_WRITE)
-    job = await commands.cancel(request.app, request.principal, project.id, request.path["job_id"])
-    flash = "The job was stopped." if job.status == "cancelled" else "The job had already ended."
-    return request.redirect_with_flash(flash, _address(project, job.id))
+@pages.change(_JOB + "/cancel", to=_JOB, scope=Scope.RUNS_WRITE)
+async def cancel(request: PageRequest, project: Project) -> str:
+    job = await commands.cancel(*request.named(project))
+    return "The job was stopped." if job.status == "cancelled" else "The job had already ended."
 
 
 def _address(project: Project, job_id: str) -> str:

@@ -49,9 +49,7 @@ def time_range(filters: Filters, now: int) -> tuple[int, int, int]:
 
 async def _activity(request: PageRequest, project: Project, filters: Filters) -> Activity:
     since, until, count = time_range(filters, now_ms())
-    return await charts.activity(
-        request.app, request.principal, project.id, filters.query(), since, until, count
-    )
+    return await charts.activity(*request.caller, project.id, filters.query(), since, until, count)
 
 
 @pages.get("/projects/{project}/list/chart.json")

@@ -38,7 +38,7 @@ async def value(request: PageRequest) -> Response:
 async def artifact(request: PageRequest) -> Response:
     """An artifact's content: images are shown inline, anything else is an attachment."""
     named = (await load_run(request)).named
-    reading = await artifacts.get(request.app, request.principal, named, request.path["name"])
+    reading = await artifacts.get(*request.caller, named, request.path["name"])
     found = await answer(reading, lambda name: header(request.headers, name))
     if reading.artifact.media_type.partition(";")[0].strip().lower() in RASTER:
         found.headers["Content-Disposition"] = "inline"
@@ -80,7 +80,7 @@ async def _all(request: PageRequest, named: RunRef, run: Run, types: tuple[str, 
     after, more = 0, True
     while more and after < run.latest_event_id:
         try:
-            _, found, more = await events.page(request.app, request.principal, named, after, 500, types)
+            _, found, more = await events.page(*request.caller, named, after, 500, types)
         except Error:  # the run was deleted meanwhile: the file ends here
             return
         for event in found:

@@ -12,7 +12,6 @@ from runstead.core.errors import Error
 from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts, is_hidden
 from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.core.runs.run import Run, RunStatus
-from runstead.core.runs.transition import EndedAttempt, attempts_of
 from runstead.core.runs.values import Progress
 from runstead.web.framework.request import PageRequest
 from runstead.web.framework.text import cut, pretty
@@ -84,32 +83,6 @@ def error_summary(run: Run) -> str | None:
     """The error of a failed run in one line: the type of the exception and its message."""
     found = failure(run.error) if run.status is RunStatus.FAILED else None
     return None if found is None else found.summary
-
-
-class AttemptRow(NamedTuple):
-    """An attempt. `outcome` is `running` if it has not ended."""
-
-    attempt: int
-    owner: str | None
-    started_at: int | None
-    ended_at: int | None
-    outcome: str
-    error: Failure | None
-
-
-def attempt_rows(run: Run, ended: list[EndedAttempt]) -> list[AttemptRow]:
-    """All attempts, oldest first."""
-    return [
-        AttemptRow(
-            attempt=one.attempt,
-            owner=one.lease_owner,
-            started_at=one.started_at,
-            ended_at=one.ended_at,
-            outcome=one.outcome,
-            error=failure(one.error),
-        )
-        for one in attempts_of(run, ended)
-    ]
 
 
 class Artifact(NamedTuple):
@@ -215,9 +188,7 @@ class RecentEvents:
     def add(self, event: Event) -> None:
         if event.type != CUSTOM:
             return
-        payload = members_of(event)
-        if payload is None:
-            return
+        payload = members_of(event) or {}
         name, value = payload.get("name"), payload.get("value")
         if not isinstance(value, dict):
             return
@@ -229,9 +200,7 @@ class RecentEvents:
         """Read the latest events of a run that has not ended."""
         if run.terminal or run.latest_event_id == 0:
             return
-        _, found = await events.before(
-            request.app, request.principal, named, run.latest_event_id + 1, _recent, (CUSTOM,)
-        )
+        _, found = await events.before(*request.caller, named, run.latest_event_id + 1, _recent, (CUSTOM,))
         for event in found:
             self.add(event)
 
@@ -241,9 +210,7 @@ class RecentEvents:
             return Question()
         if run.waiting_input_id is not None and run.conversation_id is not None:
             try:
-                found = await inputs.get(
-                    request.app, request.principal, run.conversation_id, run.waiting_input_id
-                )
+                found = await inputs.get(*request.caller, run.conversation_id, run.waiting_input_id)
             except Error:  # answered or deleted meanwhile
                 return Question()
             return Question(input_request=found) if found.status == "open" else Question()
@@ -256,14 +223,10 @@ class RecentEvents:
 
 async def _arguments(request: PageRequest, named: RunRef, run: Run) -> str:
     types = ("TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_CHUNK")
-    _, found = await events.before(
-        request.app, request.principal, named, run.latest_event_id + 1, _recent, types
-    )
+    _, found = await events.before(*request.caller, named, run.latest_event_id + 1, _recent, types)
     text = ""
     for event in found:
-        payload = members_of(event)
-        if payload is None:
-            continue
+        payload = members_of(event) or {}
         if payload.get("toolCallId") == run.waiting_tool_call_id:
             delta = payload.get("delta")
             text = "" if event.type == "TOOL_CALL_START" else text + (delta if isinstance(delta, str) else "")

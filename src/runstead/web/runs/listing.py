@@ -6,6 +6,7 @@ from starlette.responses import RedirectResponse, Response
 
 from runstead.commands import projects, runs as commands, saved_views, seq_bounds
 from runstead.core.errors import not_found
+from runstead.core.identity.project import Project
 from runstead.core.runs.run import RunStatus
 from runstead.http.run_pages import to_cursor
 from runstead.web.framework import live
@@ -23,22 +24,19 @@ pages = Pages()
 @pages.get("/")
 async def home(request: PageRequest) -> Response:
     """Redirect to the first project."""
-    found = await projects.visible(request.app, request.principal)
+    found = await projects.visible(*request.caller)
     if not found:
         raise not_found("No project is visible to you: ask an admin for a key or a membership; project")
     return RedirectResponse(to("projects", found[0].slug, "runs"), 303)
 
 
-@pages.get("/projects/{project}/runs")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/runs")
+async def index(request: PageRequest, project: Project) -> Response:
     if request.by_htmx:
         return await choices(request, project)
     filters, cursor = filters_of(request.query), request.query.one("cursor")
-    query = await seq_bounds.with_seq_bounds(
-        request.app, request.principal, project.id, filters.query(cursor)
-    )
-    found = await commands.page(request.app, request.principal, project.id, query)
+    query = await seq_bounds.with_seq_bounds(*request.caller, project.id, filters.query(cursor))
+    found = await commands.page(*request.caller, project.id, query)
     rows = Rows(request, project)
     rows.show(found.rows)
     following = to_cursor(found.rows[-1], filters.sort) if found.more else ""
@@ -56,7 +54,7 @@ async def index(request: PageRequest) -> Response:
         newest=filters.address(slug) if trail else "",
         live=filters.address(slug, "live", seen=str(rows.digest)) if is_live(filters, cursor) else "",
         here_address=request.address,
-        views=await saved_views.of(request.app, request.principal, project.id),
+        views=await saved_views.of(*request.caller, project.id),
         filters_address=here.path,
         filters_query=here.query,
         statuses=list(RunStatus),
@@ -65,10 +63,9 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/list/live")
-async def live_rows(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/list/live")
+async def live_rows(request: PageRequest, project: Project) -> Response:
     """Stream the changes of the newest rows that match the filters."""
-    project = await request.project()
     last = header(request.headers, b"last-event-id") or request.query.one("seen")
     return live.stream(request, project, follow(request, project, filters_of(request.query), last))
 

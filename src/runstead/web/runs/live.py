@@ -10,20 +10,13 @@ from starlette.responses import Response
 
 from runstead.commands.followers import RunUpdate
 from runstead.core.errors import Error
-from runstead.web.framework.form import header
+from runstead.web.framework.form import event_digits_max, header, whole
 from runstead.web.framework.live import Message, stream
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest
+from runstead.web.runs import page as run_page
 from runstead.web.runs.head import RecentEvents
-from runstead.web.runs.page import (
-    HEAD_TEMPLATES,
-    PATH,
-    RunPage,
-    head_values,
-    load_run,
-    view_of,
-    view_values,
-)
+from runstead.web.runs.page import RunPage
 from runstead.web.runs.views import VIEWS, View
 
 pages = Pages()
@@ -32,10 +25,10 @@ pages = Pages()
 _bytes_per_s: Final = 500_000
 
 
-@pages.get(f"{PATH}/live")
+@pages.get(f"{run_page.PATH}/live")
 async def live(request: PageRequest) -> Response:
     """Stream the changes after `Last-Event-ID`, or after the event `after`, which the page has shown."""
-    page = await load_run(request)
+    page = await run_page.load_run(request)
     after = min(_after(request), page.run.latest_event_id)
     page = page._replace(run=replace(page.run, latest_event_id=after))
     return stream(request, page.project, _messages(request, page))
@@ -43,9 +36,10 @@ async def live(request: PageRequest) -> Response:
 
 def _after(request: PageRequest) -> int:
     text = (header(request.headers, b"last-event-id") or "").strip() or request.query.one("after", "0")
-    if not (text.isascii() and text.isdigit() and len(text) <= 8):
+    number = whole(text, event_digits_max)
+    if number is None:
         raise Error("INVALID_REQUEST", "The position in the log must be an event's number")
-    return int(text)
+    return number
 
 
 async def _messages(request: PageRequest, page: RunPage) -> AsyncGenerator[Message | None, None]:
@@ -73,7 +67,7 @@ class _PageState:
 
     def __init__(self, request: PageRequest, page: RunPage) -> None:
         self.page = page
-        self.view: View = VIEWS[view_of(request)](request, page.named)
+        self.view: View = VIEWS[run_page.view_of(request)](request, page.named)
         self._request = request
         self._recent = RecentEvents()
         self._part_hashes: dict[str, int] = {}  # of each part as it was last sent
@@ -93,11 +87,11 @@ class _PageState:
 
     async def changed_html(self) -> str:
         """The HTML of all parts that changed. static/runs/page.js puts each of them in its place."""
-        values = await head_values(self._request, self.page, self._recent)
-        parts = [self._changed_part(template, values) for template in HEAD_TEMPLATES]
+        values = await run_page.head_values(self._request, self.page, self._recent)
+        parts = [self._changed_part(template, values) for template in run_page.HEAD_TEMPLATES]
         if self.view.stale:
             self.view.stale = False
-            values = view_values(self.page, self.view)
+            values = run_page.view_values(self.page, self.view)
             parts += [self._changed_part(template, values) for template in self.view.parts]
         else:
             into, additions = self.view.additions()

@@ -26,9 +26,7 @@ def log_text(event: Event) -> tuple[str, str] | None:
     """The stream and the text of a log event; None for any other event. The stream of the SDK's log is ""."""
     if event.type != CUSTOM:
         return None
-    payload = members_of(event)
-    if payload is None:
-        return None
+    payload = members_of(event) or {}
     value = payload.get("value")
     if not isinstance(value, dict):
         return None

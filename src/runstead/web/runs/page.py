@@ -30,12 +30,11 @@ PATH: Final = "/projects/{project}/runs/{run_id}"
 HEAD_TEMPLATES: Final = ("runs/head.html", "runs/actions.html")
 
 
-class Refused:
+class Refused(NamedTuple):
     """A rejected form: its error, and the fields that were sent, so that the form is shown again."""
 
-    def __init__(self, error: Error, sent: Fields) -> None:
-        self.error = error
-        self.sent = sent
+    error: Error
+    sent: Fields
 
 
 class RunPage(NamedTuple):
@@ -54,7 +53,7 @@ async def load_run(request: PageRequest) -> RunPage:
     """The run in the path. NOT_FOUND, FORBIDDEN."""
     project = await request.project()
     named = RunRef(request.path["run_id"], project=project.id)
-    return RunPage(project, named, await runs.get(request.app, request.principal, named))
+    return RunPage(project, named, await runs.get(*request.caller, named))
 
 
 def run_address(project: Project, run_id: str, *more: str, **query: Any) -> str:
@@ -132,10 +131,10 @@ async def show(request: PageRequest) -> Response:
 @pages.get("/runs/{run_id}")
 async def find(request: PageRequest) -> Response:
     """Redirect to the page of a run whose project the address does not name: `runstead open` prints such addresses."""
-    run = await runs.get(request.app, request.principal, RunRef(request.path["run_id"]))
+    run = await runs.get(*request.caller, RunRef(request.path["run_id"]))
     if run.project_id is None:
         raise not_found("Page")
-    project = await locate.project(request.app, request.principal, Scope.RUNS_READ, run.project_id)
+    project = await locate.project(*request.caller, Scope.RUNS_READ, run.project_id)
     return RedirectResponse(run_address(project, run.run_id), 303)
 
 

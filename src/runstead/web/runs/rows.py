@@ -95,7 +95,7 @@ class Rows:
         if not pushed_out:
             named = commands.RunRef(row.run_id, self._project.id)
             try:
-                run = await commands.get(self._request.app, self._request.principal, named)
+                run = await commands.get(*self._request.caller, named)
             except Error as error:
                 if error.code != "NOT_FOUND":
                     raise
@@ -114,12 +114,12 @@ async def follow(
     """
     loop = asyncio.get_running_loop()
     rows, first, took = Rows(request, project), True, 0.0
-    query = await seq_bounds.with_seq_bounds(request.app, request.principal, project.id, filters.query())
+    query = await seq_bounds.with_seq_bounds(*request.caller, project.id, filters.query())
     async with aclosing(request.app.notifications.follow(project.id)) as pages:
         async for page in pages:
             if first or _affects(page, rows, filters):
                 began = loop.time()
-                found = await commands.page(request.app, request.principal, project.id, query)
+                found = await commands.page(*request.caller, project.id, query)
                 changed, missing = rows.show(found.rows)
                 oldest_seq = found.rows[-1].seq if found.more else 0
                 changed += [await rows.replacement(one, pushed_out=one.seq < oldest_seq) for one in missing]

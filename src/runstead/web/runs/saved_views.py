@@ -24,9 +24,7 @@ async def save(request: PageRequest) -> Response:
     if len(filters) > limits.saved_view_filters_chars_max:
         raise Error("INVALID_REQUEST", "The filters are too long for a view")
     shared = form.one("shared") == "on"
-    view = await commands.save(
-        request.app, request.principal, project.id, form.one("name"), filters, shared=shared
-    )
+    view = await commands.save(*request.caller, project.id, form.one("name"), filters, shared=shared)
     return request.redirect_with_flash(f"The view {view.name} was saved.", address)
 
 
@@ -34,6 +32,6 @@ async def save(request: PageRequest) -> Response:
 async def delete(request: PageRequest) -> Response:
     project, form = await request.project(), request.form
     shared = form.one("shared") == "on"
-    await commands.delete(request.app, request.principal, project.id, form.one("name"), shared=shared)
+    await commands.delete(*request.caller, project.id, form.one("name"), shared=shared)
     address = filters_of(fields_of(form.one("filters").encode())).address(project.slug)
     return request.redirect_with_flash(f"The view {form.one('name')} was deleted.", address)

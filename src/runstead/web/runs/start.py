@@ -40,17 +40,15 @@ pages = Pages()
 async def targets(request: PageRequest, project: Project) -> list[str]:
     """The targets that workers have registered, and those of the project's runs and schedules."""
     served = [one.target for one in await registered(request, project)]
-    found = await charts.targets(request.app, request.principal, project.id)
-    planned = await schedules.without_config(request.app, request.principal, project.id)
+    found = await charts.targets(*request.caller, project.id)
+    planned = await schedules.without_config(*request.caller, project.id)
     others = sorted({*found, *(one.target for one in planned)}.difference(served))
     return sorted([*served, *others][: limits.targets_listed_max])
 
 
 async def registered(request: PageRequest, project: Project) -> list[RegisteredTarget]:
     """The targets that workers have registered."""
-    found = await registrations.page(
-        request.app, request.principal, project.id, "", limits.targets_listed_max
-    )
+    found = await registrations.page(*request.caller, project.id, "", limits.targets_listed_max)
     return found.rows
 
 
@@ -60,7 +58,7 @@ async def choices(request: PageRequest, project: Project) -> Response:
     kinds = []
     for kind in KINDS:
         query = RunQuery((), kinds=(kind,), limit=1)
-        found = await runs.page(request.app, request.principal, project.id, query)
+        found = await runs.page(*request.caller, project.id, query)
         if found.rows or kind in chosen:
             kinds.append(kind)
     return request.part(
@@ -68,10 +66,9 @@ async def choices(request: PageRequest, project: Project) -> Response:
     )
 
 
-@pages.get("/projects/{project}/list/new")
-async def blank(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/list/new", scope=Scope.RUNS_WRITE)
+async def blank(request: PageRequest, project: Project) -> Response:
     """An empty form, or one with the values of another run (`like`)."""
-    project = await request.project(Scope.RUNS_WRITE)
     like = await _like(request, project, request.query.one("like"))
     values = new_run.BLANK | {"target": request.query.one("target")}
     if like is not None:
@@ -112,7 +109,7 @@ async def start(request: PageRequest) -> Response:
 
 
 async def _create(request: PageRequest, new: NewRun, idempotency: IdempotencyRecord) -> Written:
-    return await commands.create(request.app, request.principal, new, idempotency, recorded=True)
+    return await commands.create(*request.caller, new, idempotency, recorded=True)
 
 
 async def _conversation(request: PageRequest, project: Project) -> str:
@@ -120,7 +117,7 @@ async def _conversation(request: PageRequest, project: Project) -> str:
     record = record_of(request, "-conversation", lambda made: (200, msgspec.json.encode(made.id)))
     new = NewConversation(project=project.id)
     try:
-        return (await conversations.create(request.app, request.principal, new, record)).id
+        return (await conversations.create(*request.caller, new, record)).id
     except ReplayedResponse as known:
         return msgspec.json.decode(known.body, type=str)
 
@@ -128,7 +125,7 @@ async def _conversation(request: PageRequest, project: Project) -> str:
 async def _like(request: PageRequest, project: Project, run_id: str) -> Run | None:
     if not run_id:
         return None
-    return await runs.get(request.app, request.principal, RunRef(run_id, project=project.id))
+    return await runs.get(*request.caller, RunRef(run_id, project=project.id))
 
 
 def _input_of(values: new_run.Values) -> Any:
@@ -138,7 +135,7 @@ def _input_of(values: new_run.Values) -> Any:
 async def _schema_form(
     request: PageRequest, project: Project, target: str, given: Any = None
 ) -> schema_form.SchemaForm | None:
-    found = await registrations.get(request.app, request.principal, project.id, target) if target else None
+    found = await registrations.get(*request.caller, project.id, target) if target else None
     return None if found is None else schema_form.form_of(found.input_schema, given)
 
 

@@ -297,17 +297,9 @@ def _gather(gather: str, steps: Sequence[Bar]) -> Bar:
     state: State = "open" if len(ends) < len(steps) else "done"
     first = min(steps, key=lambda bar: (bar.start, bar.event_id))
     end = None if state == "open" else max(ends)
+    depth, event_id = 1 + gather.count(".") // 2, first.event_id
     return Bar(
-        name="gather",
-        kind="step",
-        depth=1 + gather.count(".") // 2,
-        start=first.start,
-        end=end,
-        state=state,
-        note="",
-        run_id=None,
-        event_id=first.event_id,
-        step_id=gather,
+        "gather", "step", depth, start=first.start, end=end, state=state, event_id=event_id, step_id=gather
     )
 
 
@@ -315,26 +307,12 @@ def _attempts(run: Run, ended: Sequence[EndedAttempt]) -> Iterable[Bar]:
     started_at = run.started_at or (run.completed_at if run.terminal else None)
     if started_at is None or started_at - run.created_at >= 1_000:
         state: State = "open" if started_at is None else "done"
-        yield Bar(
-            name="In the queue" if run.queued else "Not started",
-            kind="wait",
-            depth=0,
-            start=run.created_at,
-            end=started_at,
-            state=state,
-        )
+        name = "In the queue" if run.queued else "Not started"
+        yield Bar(name, "wait", 0, start=run.created_at, end=started_at, state=state)
     for one in ended:
+        name, note = f"Attempt {one.attempt}", one.outcome.replace("_", " ")
         state = _ATTEMPT_STATES.get(one.outcome, "broken")
-        note = one.outcome.replace("_", " ")
-        yield Bar(
-            name=f"Attempt {one.attempt}",
-            kind="attempt",
-            depth=0,
-            start=one.started_at,
-            end=one.ended_at,
-            state=state,
-            note=note,
-        )
+        yield Bar(name, "attempt", 0, start=one.started_at, end=one.ended_at, state=state, note=note)
     over = bool(ended) and ended[-1].attempt == run.attempt
     if run.attempt_started_at is not None and run.attempt and not over:
         name, start = f"Attempt {run.attempt}", run.attempt_started_at
@@ -343,16 +321,8 @@ def _attempts(run: Run, ended: Sequence[EndedAttempt]) -> Iterable[Bar]:
     else:
         return
     if run.terminal:
-        end = max(run.completed_at or start, start)
-        yield Bar(
-            name=name,
-            kind="attempt",
-            depth=0,
-            start=start,
-            end=end,
-            state=_CHILD_STATES[run.status],
-            note=run.status.value,
-        )
+        end, state = max(run.completed_at or start, start), _CHILD_STATES[run.status]
+        yield Bar(name, "attempt", 0, start=start, end=end, state=state, note=run.status.value)
     else:
         yield Bar(name, "attempt", 0, start)
 
@@ -361,9 +331,9 @@ def _child(run: Run, step_id: str) -> Bar:
     name = (run.title or run.target or run.run_id)[:name_chars_max]
     state, end = _CHILD_STATES.get(run.status, "open"), run.completed_at
     return Bar(
-        name=name,
-        kind="child",
-        depth=1,
+        name,
+        "child",
+        1,
         start=run.created_at,
         end=end,
         state=state,
@@ -371,11 +341,3 @@ def _child(run: Run, step_id: str) -> Bar:
         run_id=run.run_id,
         step_id=step_id,
     )
-
-
-def build_timeline(events: Iterable[Event], limit: int = bars_max) -> Timeline:
-    """The timeline of these events."""
-    found = Timeline(limit)
-    for event in events:
-        found.add(event)
-    return found

@@ -17,9 +17,10 @@ from runstead.core.runs.event_types import EVENT_TYPES
 from runstead.core.runs.log_levels import LEVELS
 from runstead.core.runs.run import OMITTABLE, Run
 from runstead.core.runs.signal import Signal
-from runstead.core.runs.transition import EndedAttempt
+from runstead.core.runs.transition import EndedAttempt, attempts_of
 from runstead.core.runs.values import VALUE, RunValue
 from runstead.ports.store import ListPage, SeqPage
+from runstead.web.framework.form import event_digits_max, whole
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
@@ -53,7 +54,7 @@ class View:
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
         self.request = request
-        self.named = named
+        self.on_run = *request.caller, named
         self.stale = False
 
     async def read(self, run: Run) -> None:
@@ -71,8 +72,7 @@ class View:
         return "", ()
 
     def _number(self, name: str) -> int:
-        text = self.request.query.one(name)
-        return int(text) if text.isascii() and text.isdigit() and len(text) <= 8 else 0
+        return whole(self.request.query.one(name), event_digits_max) or 0
 
 
 class TimelineView(View):
@@ -97,9 +97,9 @@ class TimelineView(View):
 
     async def read(self, run: Run) -> None:
         await self._read_family(run)
-        app, principal, after = self.request.app, self.request.principal, self._after
+        after = self._after
         for _ in range(_pages_max):
-            _, found, more = await events.page(app, principal, self.named, after, 500, timeline.TYPES)
+            _, found, more = await events.page(*self.on_run, after, 500, timeline.TYPES)
             for event in found:
                 if event.event_id <= run.latest_event_id:
                     self._timeline.add(event)
@@ -129,19 +129,17 @@ class TimelineView(View):
         if family_state == self._family_state:
             return
         self._family_state = family_state
-        app, principal = self.request.app, self.request.principal
-        _, attempts = await runs.attempts(app, principal, self.named)
+        _, attempts = await runs.attempts(*self.on_run)
         self._attempts = attempts.rows
-        self._decisions = [decision(entry) for entry in await audit.decisions(app, run)]
+        self._decisions = [decision(entry) for entry in await audit.decisions(self.request.app, run)]
         if run.descendants_total and not self._after:
             page = SeqPage(limits.children_rows_max, omit=OMITTABLE)
-            self._children = (await runs.children(app, principal, self.named, page)).rows
+            self._children = (await runs.children(*self.on_run, page)).rows
             # Each of many children ends at its own time: do not read all of them again for each.
             self.pause_s = max(message_interval_s, len(self._children) / 500)
 
     async def _read_signals(self) -> None:
-        app, caller = self.request.app, self.request.principal
-        self._signals = await signals.of_run(app, caller, self.named, 0, signals_shown, taken=False)
+        self._signals = await signals.of_run(*self.on_run, 0, signals_shown, taken=False)
 
     def values(self) -> dict[str, Any]:
         bars = self._timeline.bars(self._run, self._attempts, self._children)
@@ -158,7 +156,8 @@ class TimelineView(View):
     def _waterfall(self, bars: list[timeline.Bar]) -> dict[str, Any]:
         return {
             "waterfall": layout(bars, max(now_ms(), self._run.updated_at), self._window),
-            "attempts": head.attempt_rows(self._run, self._attempts),
+            "attempts": attempts_of(self._run, self._attempts),
+            "failure_of": head.failure,
             "decisions": self._decisions,
         }
 
@@ -187,12 +186,7 @@ class OverviewView(TimelineView):
         await self._read_family(run)
         self._timeline = timeline.Timeline(self.bars_limit)
         _, found = await events.before(
-            self.request.app,
-            self.request.principal,
-            self.named,
-            run.latest_event_id + 1,
-            events_in_overview,
-            timeline.TYPES,
+            *self.on_run, run.latest_event_id + 1, events_in_overview, timeline.TYPES
         )
         for event in found:
             self._timeline.add(event)
@@ -209,11 +203,11 @@ class OverviewView(TimelineView):
 
     async def _read_compensations(self, run: Run) -> None:
         if not run.terminal and len(self._compensations) != (run.compensations or 0):
-            _, found = await compensations.of_run(self.request.app, self.request.principal, self.named)
+            _, found = await compensations.of_run(*self.on_run)
             self._compensations = found[::-1]
 
     async def _read_values(self) -> None:
-        self._named_values = await values.of_run(self.request.app, self.request.principal, self.named)
+        self._named_values = await values.of_run(*self.on_run)
 
     def values(self) -> dict[str, Any]:
         bars = self._timeline.bars(self._run, self._attempts, self._children)
@@ -240,21 +234,19 @@ class TranscriptView(View):
 
     async def read(self, run: Run) -> None:
         """Read the latest events, or those from the event `since`, at which the open page starts."""
-        app, principal, latest = self.request.app, self.request.principal, run.latest_event_id
+        latest = run.latest_event_id
         found: list[Event] = []
         if self._since:
             after = self._since - 1
             for _ in range(_pages_max * 4):
-                _, page, more = await events.page(app, principal, self.named, after, 500, transcript.TYPES)
+                _, page, more = await events.page(*self.on_run, after, 500, transcript.TYPES)
                 found += page
                 if not more or not page or page[-1].event_id >= latest:
                     break
                 after = page[-1].event_id
         else:
             before = min(self._before or latest + 1, latest + 1)
-            _, found = await events.before(
-                app, principal, self.named, before, messages_shown, transcript.TYPES
-            )
+            _, found = await events.before(*self.on_run, before, messages_shown, transcript.TYPES)
         for event in found:
             if event.event_id <= latest:
                 self._transcript.add(event)
@@ -296,9 +288,7 @@ class LogView(View):
             return
         before, event_pages = run.latest_event_id + 1, []
         for _ in range(_pages_max):
-            _, found = await events.before(
-                self.request.app, self.request.principal, self.named, before, 500, log_lines.TYPES
-            )
+            _, found = await events.before(*self.on_run, before, 500, log_lines.TYPES)
             if not found:
                 break
             event_pages.append(found)
@@ -344,9 +334,7 @@ class EventsView(View):
         self._after = self._number("from")
         if query.one("from") == "end":
             self._after = max(run.latest_event_id - rows_shown, 0)
-        _, self._found, self._more = await events.page(
-            self.request.app, self.request.principal, self.named, self._after, rows_shown, self._types
-        )
+        _, self._found, self._more = await events.page(*self.on_run, self._after, rows_shown, self._types)
 
     def values(self) -> dict[str, Any]:
         following = self._found[-1].event_id if self._more and self._found else 0
@@ -372,7 +360,7 @@ class TreeView(View):
     async def read(self, run: Run) -> None:
         self._run = run
         page = SeqPage(limits.tree_rows_max, omit=OMITTABLE)
-        self._family = (await runs.tree(self.request.app, self.request.principal, self.named, page)).rows
+        self._family = (await runs.tree(*self.on_run, page)).rows
 
     async def apply(self, update: RunUpdate) -> None:
         await self.read(update.run)

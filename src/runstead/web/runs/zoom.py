@@ -2,10 +2,13 @@
 
 from typing import Any, Final, NamedTuple
 
+from runstead.web.framework.form import whole
+
 #: The shortest part that is shown, in ms.
 span_ms_min: Final = 10
 #: The shortest part that shows the current step, in ms.
 _step_span_ms_min: Final = 1_000
+_time_digits_max: Final = 14
 
 
 class Window(NamedTuple):
@@ -32,13 +35,8 @@ class Zoom(NamedTuple):
 
 def window_in(begin: str, end: str) -> Window | None:
     """The window in an address; None for the whole timeline. Anything but a number counts as absent."""
-    if not _is_time(begin):
-        return None
-    return Window(int(begin), int(end) if _is_time(end) else None)
-
-
-def _is_time(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 14
+    since, until = (whole(text, _time_digits_max) for text in (begin, end))
+    return None if since is None else Window(since, until)
 
 
 def bounded(window: Window | None, first: int, last: int) -> tuple[int, int]:

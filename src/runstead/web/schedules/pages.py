@@ -25,6 +25,8 @@ from runstead.web.schedules import form
 
 pages = Pages()
 
+_SCHEDULES: Final = "/projects/{project}/schedules"
+_SCHEDULE: Final = _SCHEDULES + "/{schedule_id}"
 runs_shown: Final = 15
 times_shown: Final = 10
 _STATUSES: Final = ("active", "paused", "deleting")
@@ -78,11 +80,10 @@ def in_zone(at_ms: int, timezone: str) -> str:
     )
 
 
-@pages.get("/projects/{project}/schedules")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_SCHEDULES)
+async def index(request: PageRequest, project: Project) -> Response:
     q, state = request.query.one("q")[:200], request.query.one("state")
-    found = await commands.without_config(request.app, request.principal, project.id)
+    found = await commands.without_config(*request.caller, project.id)
     now = await commands.health_time(request.app, found)
     rows = [schedule_view(one, now) for one in found]
     kept = [
@@ -103,43 +104,39 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/schedules/new")
-async def blank(request: PageRequest) -> Response:
+@pages.show(_SCHEDULES + "/new", scope=Scope.RUNS_WRITE)
+async def blank(request: PageRequest, project: Project) -> Response:
     """An empty form, or one with the values of another schedule (`like`)."""
-    project = await request.project(Scope.RUNS_WRITE)
     values, like = form.BLANK, request.query.one("like")
     if like:
-        model = await commands.get(request.app, request.principal, project.id, like)
+        model = await commands.get(*request.caller, project.id, like)
         values = form.values_of(model) | {"name": f"{model.name} (copy)"}
     return await _form(request, project, values)
 
 
-@pages.post("/projects/{project}/schedules")
-async def create(request: PageRequest) -> Response:
-    project = await request.project(Scope.RUNS_WRITE)
+@pages.change(_SCHEDULES, to=_SCHEDULES, scope=Scope.RUNS_WRITE)
+async def create(request: PageRequest, project: Project) -> str | Response:
     values = form.submitted(request.form)
     try:
         new = form.new(values)
         made = await idempotent(
-            request,
-            lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),
+            request, lambda record: commands.create(*request.caller, project.id, new, record)
         )
     except Error as refusal:
         return await _form(request, project, values, refusal=refusal)
     if made is None:
-        flash = "The schedule was created when the form was first sent."
-        return request.redirect_with_flash(flash, to("projects", project.slug, "schedules"))
+        return "The schedule was created when the form was first sent."
     return request.redirect_with_flash(
         "The schedule was created.", to("projects", project.slug, "schedules", made.id)
     )
 
 
-@pages.get("/projects/{project}/schedules/{schedule_id}")
-async def show(request: PageRequest) -> Response:
-    project, schedule = await _load(request)
-    times = await commands.upcoming(request.app, request.principal, project.id, schedule.id, times_shown)
+@pages.show(_SCHEDULE)
+async def show(request: PageRequest, project: Project) -> Response:
+    schedule = await commands.get(*request.named(project))
+    times = await commands.upcoming(*request.named(project), times_shown)
     query = RunQuery((), schedule_id=schedule.id, limit=runs_shown, omit=OMITTABLE - {"error"})
-    found = await runs.page(request.app, request.principal, project.id, query)
+    found = await runs.page(*request.caller, project.id, query)
     now = await commands.health_time(request.app, [schedule])
     return await request.page(
         "schedules/page.html",
@@ -153,9 +150,9 @@ async def show(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/schedules/{schedule_id}/edit")
-async def edit(request: PageRequest) -> Response:
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
+@pages.show(_SCHEDULE + "/edit", scope=Scope.RUNS_WRITE)
+async def edit(request: PageRequest, project: Project) -> Response:
+    schedule = await commands.get(*request.named(project))
     if schedule.definition_source == "source":
         raise Error(
             "SCHEDULE_FROM_SOURCE",
@@ -164,71 +161,50 @@ async def edit(request: PageRequest) -> Response:
     return await _form(request, project, form.values_of(schedule), schedule)
 
 
-@pages.post("/projects/{project}/schedules/{schedule_id}/edit")
-async def change(request: PageRequest) -> Response:
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
+@pages.change(_SCHEDULE + "/edit", to=_SCHEDULE, scope=Scope.RUNS_WRITE)
+async def change(request: PageRequest, project: Project) -> str | Response:
+    schedule = await commands.get(*request.named(project))
     values = form.submitted(request.form)
     try:
-        wanted = form.edit(schedule, values)
-        await commands.change(request.app, request.principal, project.id, schedule.id, wanted)
+        await commands.change(*request.named(project), form.edit(schedule, values))
     except Error as refusal:
         return await _form(request, project, values, schedule, refusal)
-    return request.redirect_with_flash(
-        "The schedule was changed.", to("projects", project.slug, "schedules", schedule.id)
-    )
+    return "The schedule was changed."
 
 
-@pages.post("/projects/{project}/schedules/{schedule_id}/run")
-async def run(request: PageRequest) -> Response:
+def _page_of_button(request: PageRequest) -> str:
+    return _SCHEDULES if request.form.one("from") == "list" else _SCHEDULE
+
+
+@pages.change(_SCHEDULE + "/run", to=_page_of_button, scope=Scope.RUNS_WRITE)
+async def run(request: PageRequest, project: Project) -> str:
     """Start a run now. The form contains the idempotency key, so a double click starts one run."""
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
     key = request.form.required("key", "The key of the run")
-    written = await commands.run(request.app, request.principal, project.id, schedule.id, key, None)
-    return request.redirect_with_flash(
-        f"The run {written.run.run_id} was started.", _return_address(request, project, schedule)
-    )
+    written = await commands.run(*request.named(project), key, None)
+    return f"The run {written.run.run_id} was started."
 
 
-@pages.post("/projects/{project}/schedules/{schedule_id}/pause")
-async def pause(request: PageRequest) -> Response:
+@pages.change(_SCHEDULE + "/pause", to=_page_of_button, scope=Scope.RUNS_WRITE)
+async def pause(request: PageRequest, project: Project) -> str:
     reason = request.form.one("reason").replace("\0", "")
     if len(reason) > limits.schedule_reason_chars_max:
         most = limits.schedule_reason_chars_max
         raise Error("INVALID_REQUEST", f"The reason has at most {most:,} characters")
     wanted = Edit(status="paused", paused_reason=reason or msgspec.UNSET)
-    return await _change(request, wanted, "The schedule was paused. It starts no runs until it is resumed.")
+    await commands.change(*request.named(project), wanted)
+    return "The schedule was paused. It starts no runs until it is resumed."
 
 
-@pages.post("/projects/{project}/schedules/{schedule_id}/resume")
-async def resume(request: PageRequest) -> Response:
-    return await _change(request, Edit(status="active"), "The schedule was resumed.")
+@pages.change(_SCHEDULE + "/resume", to=_page_of_button, scope=Scope.RUNS_WRITE)
+async def resume(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.named(project), Edit(status="active"))
+    return "The schedule was resumed."
 
 
-@pages.post("/projects/{project}/schedules/{schedule_id}/delete")
-async def delete(request: PageRequest) -> Response:
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
-    await commands.delete(request.app, request.principal, project.id, schedule.id)
-    flash = "The schedule is being deleted. It starts no more runs and disappears when its runs have ended."
-    return request.redirect_with_flash(flash, to("projects", project.slug, "schedules"))
-
-
-async def _change(request: PageRequest, wanted: Edit, flash: str) -> Response:
-    project, schedule = await _load(request, Scope.RUNS_WRITE)
-    await commands.change(request.app, request.principal, project.id, schedule.id, wanted)
-    return request.redirect_with_flash(flash, _return_address(request, project, schedule))
-
-
-async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Schedule]:
-    project = await request.project(scope)
-    found = await commands.get(request.app, request.principal, project.id, request.path["schedule_id"])
-    return project, found
-
-
-def _return_address(request: PageRequest, project: Project, schedule: Schedule) -> str:
-    """The page that contained the button."""
-    if request.form.one("from") == "list":
-        return to("projects", project.slug, "schedules")
-    return to("projects", project.slug, "schedules", schedule.id)
+@pages.change(_SCHEDULE + "/delete", to=_SCHEDULES, scope=Scope.RUNS_WRITE)
+async def delete(request: PageRequest, project: Project) -> str:
+    await commands.delete(*request.named(project))
+    return "The schedule is being deleted. It starts no more runs and disappears when its runs have ended."
 
 
 def _idempotency_key() -> str:

@@ -8,7 +8,7 @@ from runstead.commands import system as commands
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.ports import metrics
-from runstead.web.framework.form import Fields
+from runstead.web.framework.form import Fields, whole
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest
 
@@ -28,7 +28,7 @@ class Rate(NamedTuple):
 @pages.get("/system")
 async def index(request: PageRequest) -> Response:
     try:
-        system = await commands.get(request.app, request.principal)
+        system = await commands.get(*request.caller)
     except Error as refused:
         if refused.code != "FORBIDDEN":
             raise
@@ -50,14 +50,10 @@ def _rate(system: commands.System, query: Fields, now: int) -> Rate | None:
     """The rate since the last refresh, whose counters the page sends back. None if the span is too short."""
     commits, done = system.facts["commits"], system.facts["commands"]
     since = next((replica.started_at for replica in system.replicas if replica.id == system.replica), now)
-    before = [_number(query.one(name)) for name in ("at", "commits", "commands")]
+    before = [whole(query.one(name)) for name in ("at", "commits", "commands")]
     if query.one("replica") == system.replica and None not in before:
         at, earlier_commits, earlier_done = (value or 0 for value in before)
         if since <= at <= now - _rate_span_ms_min and earlier_commits <= commits and earlier_done <= done:
             since, commits, done = at, commits - earlier_commits, done - earlier_done
     span = now - since
     return Rate(commits * 1000 / span, done * 1000 / span, span) if span >= _rate_span_ms_min else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -11,11 +11,13 @@ from runstead.http.budgets import CreateBudget, UpdateBudget, create_of, members
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import idempotent
-from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import PageRequest, to
+from runstead.web.framework.pages import Pages, if_invalid, to_admins
+from runstead.web.framework.request import PageRequest
 
 pages = Pages()
 
+_BUDGETS: Final = "/projects/{project}/usage/budgets"
+_BUDGET: Final = _BUDGETS + "/{budget_id}"
 SCOPES: Final = {
     "project": "all runs of the project",
     "target": "runs of a target",
@@ -43,26 +45,18 @@ FIELD_ERRORS: Final = {
 }
 
 
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else text
-
-
 def _limit(form: Fields) -> dict[str, Any]:
-    given = {"cost": form.one("cost"), "tokens": _number(form.one("tokens"))}
-    return {name: value for name, value in given.items() if value != ""}
+    given = {"cost": form.one("cost") or None, "tokens": form.number("tokens")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def _address(project: Project) -> str:
-    return to("projects", project.slug, "usage", "budgets")
-
-
-@pages.get("/projects/{project}/usage/budgets")
+@pages.get(_BUDGETS)
 async def index(request: PageRequest) -> Response:
     return await _listing(request, await request.project())
 
 
 async def _listing(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
-    found = await commands.page(request.app, request.principal, project.id)
+    found = await commands.page(*request.caller, project.id)
     return await request.form_page(
         "usage/budgets.html",
         refused,
@@ -74,50 +68,30 @@ async def _listing(request: PageRequest, project: Project, refused: Error | None
     )
 
 
-@pages.post("/projects/{project}/usage/budgets")
-async def create(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
-    scope = {name: value for name in ("kind", "value") if (value := form.one(f"scope_{name}"))}
-    try:
-        body = body_of(
-            CreateBudget,
-            FIELD_ERRORS,
-            scope=scope,
-            limit=_limit(form),
-            alert_at_percent=_number(form.one("alert_at_percent")),
-            **{name: form.one(name) for name in ("period", "on_reached", "name")},
-        )
-        await idempotent(
-            request,
-            lambda idempotency: create_of(request.app, request.principal, project.id, body, idempotency),
-        )
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await _listing(request, project, refused)
-    return request.redirect_with_flash("The budget was created.", _address(project))
+@pages.change(_BUDGETS, to=_BUDGETS, refused=to_admins(_listing))
+async def create(request: PageRequest, project: Project) -> str:
+    form = request.form
+    body = body_of(
+        CreateBudget,
+        FIELD_ERRORS,
+        scope={name: value for name in ("kind", "value") if (value := form.one(f"scope_{name}"))},
+        limit=_limit(form),
+        alert_at_percent=form.number("alert_at_percent"),
+        **{name: form.one(name) for name in ("period", "on_reached", "name")},
+    )
+    await idempotent(request, lambda record: create_of(*request.caller, project.id, body, record))
+    return "The budget was created."
 
 
-@pages.post("/projects/{project}/usage/budgets/{budget_id}")
-async def change(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
-    try:
-        body = body_of(
-            UpdateBudget, FIELD_ERRORS, limit=_limit(form) or None, on_reached=form.one("on_reached")
-        )
-        await commands.change(
-            request.app, request.principal, project.id, request.path["budget_id"], members(body)
-        )
-    except Error as refused:
-        if refused.code != "INVALID_REQUEST":
-            raise
-        return await _listing(request, project, refused)
-    return request.redirect_with_flash("The budget was changed.", _address(project))
+@pages.change(_BUDGET, to=_BUDGETS, refused=if_invalid(_listing))
+async def change(request: PageRequest, project: Project) -> str:
+    limit, on_reached = _limit(request.form) or None, request.form.one("on_reached")
+    body = body_of(UpdateBudget, FIELD_ERRORS, limit=limit, on_reached=on_reached)
+    await commands.change(*request.named(project), members(body))
+    return "The budget was changed."
 
 
-@pages.post("/projects/{project}/usage/budgets/{budget_id}/delete")
-async def delete(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.delete(request.app, request.principal, project.id, request.path["budget_id"])
-    flash = "The budget was deleted. Runs that wait for it continue."
-    return request.redirect_with_flash(flash, _address(project))
+@pages.change(_BUDGET + "/delete", to=_BUDGETS)
+async def delete(request: PageRequest, project: Project) -> str:
+    await commands.delete(*request.named(project))
+    return "The budget was deleted. Runs that wait for it continue."

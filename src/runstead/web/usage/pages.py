@@ -1,7 +1,7 @@
 """Usage: tokens that a project's runs reported, their cost, and prices."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
@@ -23,6 +23,7 @@ from runstead.web.usage.period import PERIODS, Period, period_of
 
 pages = Pages()
 
+_PRICES: Final = "/projects/{project}/usage/prices"
 #: Groupings of a report, with their labels.
 GROUPINGS: Final[dict[By, str]] = {
     "model": "Model",
@@ -44,9 +45,8 @@ class Row(msgspec.Struct, frozen=True):
     href: str | None
 
 
-@pages.get("/projects/{project}/usage")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show("/projects/{project}/usage")
+async def index(request: PageRequest, project: Project) -> Response:
     by, period = _by(request), period_of(request.query, now_ms())
     report, daily = await _reports(request, project, period, (by, "day"))
     names = await _names(request, project, by)
@@ -66,10 +66,9 @@ async def index(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/usage.csv")
-async def download(request: PageRequest) -> Response:
+@pages.show("/projects/{project}/usage.csv")
+async def download(request: PageRequest, project: Project) -> Response:
     """The same report as CSV. The file name says whether it is incomplete."""
-    project = await request.project()
     by, period = _by(request), period_of(request.query, now_ms())
     [report] = await _reports(request, project, period, (by,))
     table = csv_export.table(report, await _names(request, project, by))
@@ -87,20 +86,18 @@ def _by(request: PageRequest) -> By:
 async def _reports(
     request: PageRequest, project: Project, period: Period, ways: tuple[By, ...]
 ) -> list[UsageReport]:
-    return await commands.reports(
-        request.app, request.principal, project.id, period.since, period.until, ways
-    )
+    return await commands.reports(*request.caller, project.id, period.since, period.until, ways)
 
 
 async def _names(request: PageRequest, project: Project, by: By) -> dict[str, str]:
     """Names of keys and schedules, by id, that the principal may see."""
     if by == "schedule":
-        found = await schedules.without_config(request.app, request.principal, project.id)
+        found = await schedules.without_config(*request.caller, project.id)
         return {one.id: one.name for one in found}
     if by != "key" or not request.may("admin", project):
         return {}
-    keys = await projects.keys(request.app, request.principal, project.id)
-    members = await projects.members(request.app, request.principal, project.id)
+    keys = await projects.keys(*request.caller, project.id)
+    members = await projects.members(*request.caller, project.id)
     named = {user_uuid(one.user_id): one.user_id for one in members}
     return named | {one.id: one.name or one.prefix for one in keys}
 
@@ -123,35 +120,22 @@ def _row(project: Project, by: By, period: Period, group: Group, names: dict[str
             return Row(group, names.get(key, key), None)
 
 
-@pages.get("/projects/{project}/usage/prices")
-async def prices(request: PageRequest) -> Response:
-    project = await request.project()
+@pages.show(_PRICES)
+async def prices(request: PageRequest, project: Project) -> Response:
     values = {name: request.query.one(name) for name in ("provider", "model")}
     return await _prices(request, project, values)
 
 
-@pages.post("/projects/{project}/usage/prices")
-async def put(request: PageRequest) -> Response:
-    project = await request.project(Scope.ADMIN)
+@pages.change(_PRICES, to=_PRICES, scope=Scope.ADMIN)
+async def put(request: PageRequest, project: Project) -> str | Response:
     values = {name: request.form.one(name) for name in ("provider", "model", *_AMOUNTS)}
     try:
-        amounts = _amounts(values)
-        await price_commands.put(
-            request.app,
-            request.principal,
-            project.id,
-            values["provider"],
-            values["model"],
-            input=amounts["input"] or 0,
-            output=amounts["output"] or 0,
-            cached=amounts["cached"],
-            reasoning=amounts["reasoning"],
-        )
+        amounts: dict[str, Any] = _amounts(values)
+        provider, model = values["provider"], values["model"]
+        await price_commands.put(*request.caller, project.id, provider, model, **amounts)
     except Error as refusal:
         return await _prices(request, project, values, refusal)
-    return request.redirect_with_flash(
-        "The price was stored.", to("projects", project.slug, "usage", "prices")
-    )
+    return "The price was stored."
 
 
 def _amounts(values: dict[str, str]) -> dict[str, int | None]:
@@ -169,14 +153,11 @@ def _amounts(values: dict[str, str]) -> dict[str, int | None]:
     return found
 
 
-@pages.post("/projects/{project}/usage/prices/delete")
-async def delete(request: PageRequest) -> Response:
-    project = await request.project(Scope.ADMIN)
+@pages.change(_PRICES + "/delete", to=_PRICES, scope=Scope.ADMIN)
+async def delete(request: PageRequest, project: Project) -> str:
     provider, model = request.form.one("provider"), request.form.one("model")
-    await price_commands.delete(request.app, request.principal, project.id, provider, model)
-    return request.redirect_with_flash(
-        "The price was deleted.", to("projects", project.slug, "usage", "prices")
-    )
+    await price_commands.delete(*request.caller, project.id, provider, model)
+    return "The price was deleted."
 
 
 async def _prices(
@@ -192,7 +173,7 @@ async def _prices(
             name: refusal.message if message in ("not a name", "out of range") else message
             for name, message in errors.items()
         }
-    found = await price_commands.page(request.app, request.principal, project.id)
+    found = await price_commands.page(*request.caller, project.id)
     if refusal is None:
         named = (values["provider"], values["model"])
         values |= next((_form_values(one) for one in found if (one.provider, one.model) == named), {})

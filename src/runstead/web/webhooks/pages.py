@@ -1,5 +1,6 @@
 """Webhooks and their deliveries. The list also shows the project's triggers."""
 
+from functools import partial
 from typing import Any, Final, get_args
 
 from starlette.responses import Response
@@ -14,11 +15,14 @@ from runstead.core.webhooks.webhook import DeliveryStatus
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook, WebhookEvent
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
-from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import PageRequest, to
+from runstead.web.framework.pages import Pages, if_invalid, to_admins
+from runstead.web.framework.request import PageRequest, at, to
 
 pages = Pages()
 
+_WEBHOOKS: Final = "/projects/{project}/webhooks"
+_WEBHOOK: Final = _WEBHOOKS + "/{webhook_id}"
+_FOR_ADMINS: Final = "webhooks/for_admins.html"
 rows_shown: Final = 50
 EVENTS: Final = tuple(name for name in get_args(WebhookEvent) if name != "*")
 STATES: Final[tuple[DeliveryStatus, ...]] = get_args(DeliveryStatus)
@@ -33,10 +37,7 @@ SIGNING_NOTE: Final = (
 )
 
 
-async def for_admins(request: PageRequest, project: Project) -> Response:
-    return await request.page("webhooks/for_admins.html", project=project, status=403)
-
-
+@pages.show(_WEBHOOKS, to_others=_FOR_ADMINS)
 async def listing(
     request: PageRequest, project: Project, refused: Error | None = None, about: str = ""
 ) -> Response:
@@ -45,53 +46,32 @@ async def listing(
         "webhooks/listing.html",
         refused,
         project=project,
-        webhooks=await commands.page(request.app, request.principal, project.id),
-        triggers=await triggers.with_short_config(request.app, request.principal, project.id),
+        webhooks=await commands.page(*request.caller, project.id),
+        triggers=await triggers.with_short_config(*request.caller, project.id),
         events=EVENTS,
         formats=get_args(BodyFormat),
         about=about,
     )
 
 
-@pages.get("/projects/{project}/webhooks")
-async def index(request: PageRequest) -> Response:
-    project = await request.project()
-    return await (listing if request.may("admin", project) else for_admins)(request, project)
-
-
-@pages.post("/projects/{project}/webhooks")
-async def create(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
-    here = to("projects", project.slug, "webhooks")
-    try:
-        body = body_of(
-            CreateWebhook,
-            FIELD_ERRORS,
-            url=form.one("url"),
-            events=form.all("events"),
-            secret=form.one("secret"),
-            format=form.one("format"),
-        )
-        secret = body.secret or commands.new_secret()
-        made = await idempotent(
-            request,
-            lambda idempotency: commands.create(
-                request.app,
-                request.principal,
-                project.id,
-                body.url,
-                body.events,
-                secret,
-                idempotency,
-                body_format=body.format or "standard",
-            ),
-        )
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await listing(request, project, refused, "webhook")
+@pages.change(_WEBHOOKS, to=_WEBHOOKS, refused=to_admins(partial(listing, about="webhook")))
+async def create(request: PageRequest, project: Project) -> Response:
+    form = request.form
+    body = body_of(
+        CreateWebhook,
+        FIELD_ERRORS,
+        events=form.all("events"),
+        **{name: form.one(name) for name in ("url", "secret", "format")},
+    )
+    secret, body_format = body.secret or commands.new_secret(), body.format or "standard"
+    made = await idempotent(
+        request,
+        lambda record: commands.create(
+            *request.caller, project.id, body.url, body.events, secret, record, body_format=body_format
+        ),
+    )
     if made is None:
-        return already_created(request, "The webhook", here)
+        return already_created(request, "The webhook", at(_WEBHOOKS, request, project))
     return await show_secret(
         request,
         project,
@@ -103,25 +83,12 @@ async def create(request: PageRequest) -> Response:
     )
 
 
-@pages.get("/projects/{project}/webhooks/{webhook_id}")
-async def show(request: PageRequest) -> Response:
-    project = await request.project()
-    return await (_show if request.may("admin", project) else for_admins)(request, project)
-
-
-async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
-    webhook = await commands.get(request.app, request.principal, project.id, request.path["webhook_id"])
+@pages.show(_WEBHOOK, to_others=_FOR_ADMINS)
+async def show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+    webhook = await commands.get(*request.named(project))
     state, cursor = request.query.one("status"), request.query.seq("cursor")
     status = next((one for one in STATES if one == state), None)
-    found = await commands.deliveries(
-        request.app,
-        request.principal,
-        project.id,
-        webhook.id,
-        rows_shown + 1,
-        cursor,
-        status,
-    )
+    found = await commands.deliveries(*request.caller, project.id, webhook.id, rows_shown + 1, cursor, status)
     rows = found[:rows_shown]
     place = ("projects", project.slug, "webhooks", webhook.id)
     following = to(*place, status=status, cursor=rows[-1].seq) if len(found) > rows_shown else None
@@ -141,80 +108,43 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     )
 
 
-def _page_address(request: PageRequest, project: Project) -> str:
-    return to("projects", project.slug, "webhooks", request.path["webhook_id"])
+@pages.change(_WEBHOOK, to=_WEBHOOK, refused=if_invalid(show))
+async def change(request: PageRequest, project: Project) -> str:
+    url, events = request.form.required("url", "The URL"), request.form.all("events")
+    body = body_of(UpdateWebhook, FIELD_ERRORS, url=url, events=events)
+    if body.events is None:
+        raise Error("INVALID_REQUEST", FIELD_ERRORS["events"])
+    await commands.change(*request.named(project), url=body.url, events=body.events)
+    return "The webhook was changed."
 
 
-@pages.post("/projects/{project}/webhooks/{webhook_id}")
-async def change(request: PageRequest) -> Response:
-    project, form = await request.project(), request.form
-    try:
-        body = body_of(
-            UpdateWebhook, FIELD_ERRORS, url=form.required("url", "The URL"), events=form.all("events")
-        )
-        if body.events is None:
-            raise Error("INVALID_REQUEST", FIELD_ERRORS["events"])
-        await _change(request, project, url=body.url, events=body.events)
-    except Error as refused:
-        if refused.code != "INVALID_REQUEST":
-            raise
-        return await _show(request, project, refused)
-    return request.redirect_with_flash("The webhook was changed.", _page_address(request, project))
+@pages.change(_WEBHOOK + "/enable", to=_WEBHOOK)
+async def enable(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.named(project), enabled=True)
+    return "The webhook was enabled. Pending deliveries continue."
 
 
-async def _change(
-    request: PageRequest,
-    project: Project,
-    *,
-    url: str | None = None,
-    events: list[WebhookEvent] | None = None,
-    enabled: bool | None = None,
-) -> None:
-    await commands.change(
-        request.app,
-        request.principal,
-        project.id,
-        request.path["webhook_id"],
-        url=url,
-        events=events,
-        enabled=enabled,
-    )
+@pages.change(_WEBHOOK + "/disable", to=_WEBHOOK)
+async def disable(request: PageRequest, project: Project) -> str:
+    await commands.change(*request.named(project), enabled=False)
+    return "The webhook was disabled. It sends nothing."
 
 
-@pages.post("/projects/{project}/webhooks/{webhook_id}/enable")
-async def enable(request: PageRequest) -> Response:
-    project = await request.project()
-    await _change(request, project, enabled=True)
-    flash = "The webhook was enabled. Pending deliveries continue."
-    return request.redirect_with_flash(flash, _page_address(request, project))
+@pages.change(_WEBHOOK + "/delete", to=_WEBHOOKS)
+async def delete(request: PageRequest, project: Project) -> str:
+    await commands.delete(*request.named(project))
+    return "The webhook was deleted."
 
 
-@pages.post("/projects/{project}/webhooks/{webhook_id}/disable")
-async def disable(request: PageRequest) -> Response:
-    project = await request.project()
-    await _change(request, project, enabled=False)
-    flash = "The webhook was disabled. It sends nothing."
-    return request.redirect_with_flash(flash, _page_address(request, project))
-
-
-@pages.post("/projects/{project}/webhooks/{webhook_id}/delete")
-async def delete(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.delete(request.app, request.principal, project.id, request.path["webhook_id"])
-    return request.redirect_with_flash("The webhook was deleted.", to("projects", project.slug, "webhooks"))
-
-
-@pages.post("/projects/{project}/webhooks/{webhook_id}/rotate")
-async def rotate(request: PageRequest) -> Response:
-    project, secret = await request.project(), commands.new_secret()
+@pages.change(_WEBHOOK + "/rotate", to=_WEBHOOK)
+async def rotate(request: PageRequest, project: Project) -> Response:
+    webhook_id, secret = request.path["webhook_id"], commands.new_secret()
+    here = at(_WEBHOOK, request, project)
     made = await idempotent(
-        request,
-        lambda idempotency: commands.rotate(
-            request.app, request.principal, project.id, request.path["webhook_id"], secret, idempotency
-        ),
+        request, lambda record: commands.rotate(*request.caller, project.id, webhook_id, secret, record)
     )
     if made is None:
-        return already_created(request, "The secret", _page_address(request, project))
+        return already_created(request, "The secret", here)
     hours = limits.webhook_old_secret_ms // 3_600_000
     return await show_secret(
         request,
@@ -224,37 +154,27 @@ async def rotate(request: PageRequest) -> Response:
         secret=secret,
         note=f"Configure the receiver with it within {hours} hours: until then, deliveries are signed with the"
         " old secret too. It is shown only now.",
-        to=_page_address(request, project),
+        to=here,
     )
 
 
-@pages.post("/projects/{project}/webhooks/{webhook_id}/test")
-async def test(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.send_test(request.app, request.principal, project.id, request.path["webhook_id"])
-    return request.redirect_with_flash(
-        "A test delivery was queued: it is the first in the list.", _page_address(request, project)
-    )
+@pages.change(_WEBHOOK + "/test", to=_WEBHOOK)
+async def test(request: PageRequest, project: Project) -> str:
+    await commands.send_test(*request.named(project))
+    return "A test delivery was queued: it is the first in the list."
 
 
-@pages.get("/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}")
-async def delivery(request: PageRequest) -> Response:
-    project = await request.project()
-    if not request.may("admin", project):
-        return await for_admins(request, project)
+@pages.show(_WEBHOOK + "/deliveries/{delivery_id}", to_others=_FOR_ADMINS)
+async def delivery(request: PageRequest, project: Project) -> Response:
     path = request.path
     webhook, found = await commands.delivery(
-        request.app, request.principal, project.id, path["webhook_id"], path["delivery_id"]
+        *request.caller, project.id, path["webhook_id"], path["delivery_id"]
     )
     return await request.page("webhooks/delivery.html", project=project, webhook=webhook, one=found)
 
 
-@pages.post("/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
-async def redeliver(request: PageRequest) -> Response:
-    project, path = await request.project(), request.path
-    _, again = await commands.redeliver(
-        request.app, request.principal, project.id, path["webhook_id"], path["delivery_id"]
-    )
-    return request.redirect_with_flash(
-        f"{again.event_type} was queued again.", _page_address(request, project)
-    )
+@pages.change(_WEBHOOK + "/deliveries/{delivery_id}/redeliver", to=_WEBHOOK)
+async def redeliver(request: PageRequest, project: Project) -> str:
+    path = request.path
+    _, again = await commands.redeliver(*request.caller, project.id, path["webhook_id"], path["delivery_id"])
+    return f"{again.event_type} was queued again."

@@ -1,23 +1,25 @@
 """Triggers: URLs that start runs. The page of webhooks lists them."""
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from runstead.commands import triggers as commands
-from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.core.schedules.trigger import new_token
 from runstead.http.triggers import CreateTrigger, new_trigger
 from runstead.web.framework.command_body import body_of, json_object_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
-from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import PageRequest, to
+from runstead.web.framework.pages import Pages, to_admins
+from runstead.web.framework.request import PageRequest, at
 from runstead.web.webhooks.pages import listing
 
 pages = Pages()
 
+_LIST: Final = "/projects/{project}/webhooks#triggers"
+_TRIGGER: Final = "/projects/{project}/triggers/{trigger_id}"
 FIELD_ERRORS: Final = {
     "target": "The target must be task:<id>, workflow:<id>, eval:<id> or agent:<id>",
     "conversation_id": "The conversation id is not valid. Leave it empty for a new conversation per run",
@@ -25,10 +27,6 @@ FIELD_ERRORS: Final = {
     "event": "The name of an event has 1 to 128 characters, without control characters",
     "secret": "The signing secret must have 16 to 255 characters and no control characters",
 }
-
-
-def _list_address(project: Project) -> str:
-    return to("projects", project.slug, "webhooks") + "#triggers"
 
 
 def _event_in(form: Fields) -> dict[str, Any] | None:
@@ -47,80 +45,53 @@ async def _show_token(request: PageRequest, project: Project, title: str, token:
         label="Trigger URL (POST)",
         secret=f"{request.origin}/triggers/{token}",
         note="A caller that knows the URL can start the run. It is shown only now. The server keeps only a hash of it.",
-        to=_list_address(project),
+        to=at(_LIST, request, project),
     )
 
 
-@pages.post("/projects/{project}/triggers")
-async def create(request: PageRequest) -> Response:
-    project, form, token = await request.project(), request.form, new_token()
-    try:
-        body = body_of(
-            CreateTrigger,
-            FIELD_ERRORS,
-            target=form.one("target"),
-            name=form.one("name"),
-            config=json_object_of(form.one("config"), "The configuration"),
-            secret=form.one("signed_with"),
-            conversation_id=form.one("conversation_id"),
-            event=_event_in(form),
-        )
-        new = new_trigger(body, token)
-        made = await idempotent(
-            request,
-            lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),
-        )
-    except Error as refused:
-        if not request.may("admin", project):
-            raise
-        return await listing(request, project, refused, "trigger")
+@pages.change("/projects/{project}/triggers", to=_LIST, refused=to_admins(partial(listing, about="trigger")))
+async def create(request: PageRequest, project: Project) -> Response:
+    form, token = request.form, new_token()
+    body = body_of(
+        CreateTrigger,
+        FIELD_ERRORS,
+        config=json_object_of(form.one("config"), "The configuration"),
+        secret=form.one("signed_with"),
+        event=_event_in(form),
+        **{name: form.one(name) for name in ("target", "name", "conversation_id")},
+    )
+    new = new_trigger(body, token)
+    made = await idempotent(request, lambda record: commands.create(*request.caller, project.id, new, record))
     if made is None:
-        return already_created(request, "The trigger", _list_address(project))
+        return already_created(request, "The trigger", at(_LIST, request, project))
     return await _show_token(request, project, f"The trigger {made.name} was created", token)
 
 
-@pages.post("/projects/{project}/triggers/{trigger_id}/rotate")
-async def rotate(request: PageRequest) -> Response:
-    project, token = await request.project(), new_token()
+@pages.change(_TRIGGER + "/rotate", to=_LIST)
+async def rotate(request: PageRequest, project: Project) -> Response:
+    token = new_token()
     made = await idempotent(
         request,
-        lambda idempotency: commands.change(
-            request.app,
-            request.principal,
-            project.id,
-            request.path["trigger_id"],
-            token=token,
-            idempotency=idempotency,
-        ),
+        lambda record: commands.change(*request.named(project), token=token, idempotency=record),
     )
     if made is None:
-        return already_created(request, "The URL", _list_address(project))
+        return already_created(request, "The URL", at(_LIST, request, project))
     return await _show_token(request, project, f"The trigger {made.name} has a new URL", token)
 
 
-async def _enable(request: PageRequest, *, enabled: bool) -> Response:
-    project = await request.project()
-    found = await commands.change(
-        request.app, request.principal, project.id, request.path["trigger_id"], enabled=enabled
-    )
-    flash = f"The trigger {found.name} was {'enabled' if enabled else 'disabled'}."
-    return request.redirect_with_flash(flash, _list_address(project))
+@pages.change(_TRIGGER + "/enable", to=_LIST)
+async def enable(request: PageRequest, project: Project) -> str:
+    found = await commands.change(*request.named(project), enabled=True)
+    return f"The trigger {found.name} was enabled."
 
 
-@pages.post("/projects/{project}/triggers/{trigger_id}/enable")
-async def enable(request: PageRequest) -> Response:
-    return await _enable(request, enabled=True)
+@pages.change(_TRIGGER + "/disable", to=_LIST)
+async def disable(request: PageRequest, project: Project) -> str:
+    found = await commands.change(*request.named(project), enabled=False)
+    return f"The trigger {found.name} was disabled."
 
 
-@pages.post("/projects/{project}/triggers/{trigger_id}/disable")
-async def disable(request: PageRequest) -> Response:
-    return await _enable(request, enabled=False)
-
-
-@pages.post("/projects/{project}/triggers/{trigger_id}/delete")
-async def delete(request: PageRequest) -> Response:
-    project = await request.project()
-    await commands.delete(request.app, request.principal, project.id, request.path["trigger_id"])
-    return request.redirect_with_flash(
-        "The trigger was deleted. The runs that it started are kept.", _list_address(project)
-    )
+@pages.change(_TRIGGER + "/delete", to=_LIST)
+async def delete(request: PageRequest, project: Project) -> str:
+    await commands.delete(*request.named(project))
+    return "The trigger was deleted. The runs that it started are kept."

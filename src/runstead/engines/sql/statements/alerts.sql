@@ -1,15 +1,3 @@
--- name: count_alerts
-SELECT count(*) FROM alerts WHERE project_id = :project_id
-
--- name: add_alert
-INSERT INTO alerts ({alert}) VALUES ({:alert})
-
--- name: alert
-SELECT {alert} FROM alerts WHERE id = :id AND project_id = :project_id
-
--- name: lock_alert
-SELECT {alert} FROM alerts WHERE id = :id AND project_id = :project_id FOR UPDATE
-
 -- name: lock_alert_version
 SELECT {alert} FROM alerts WHERE id = ANY (ARRAY[:id::text]) AND version = :version ORDER BY id FOR UPDATE
 
@@ -18,9 +6,6 @@ SELECT {alert} FROM alerts WHERE project_id = :project_id ORDER BY created_at, i
 
 -- name: due_alerts
 SELECT {alert} FROM alerts WHERE evaluate_at <= :now ORDER BY evaluate_at, id LIMIT :limit
-
--- name: delete_alert
-DELETE FROM alerts WHERE id = :id AND project_id = :project_id RETURNING {alert}
 
 -- name: delete_alert_firings
 DELETE FROM alert_firings WHERE alert_id = :alert_id
@@ -47,66 +32,32 @@ SELECT status, sum(runs) AS runs FROM activity_rollups
 WHERE project_id = :project_id AND way = :way AND name = :name AND width = :width AND bucket >= :since
 GROUP BY status
 
--- name: oldest_pending
+-- name: oldest_pending | oldest_pending_of_target
 -- Since when the oldest run of the project could be claimed. Each (kind, priority) in the queue costs one index probe.
 WITH RECURSIVE kinds (k) AS (
   SELECT (
-    SELECT kind FROM runs WHERE project_id = :project_id AND available_at IS NOT NULL ORDER BY kind LIMIT 1
-  )
-  UNION ALL
-  SELECT (
-    SELECT kind FROM runs WHERE project_id = :project_id AND available_at IS NOT NULL AND kind > k ORDER BY kind LIMIT 1
-  )
-  FROM kinds WHERE k IS NOT NULL
-), steps (k, step) AS (
-  SELECT k, (
-    SELECT priority FROM runs WHERE project_id = :project_id AND kind = k AND available_at IS NOT NULL
-    ORDER BY priority DESC LIMIT 1
-  )
-  FROM kinds WHERE k IS NOT NULL
-  UNION ALL
-  SELECT k, (
-    SELECT priority FROM runs
-    WHERE project_id = :project_id AND kind = k AND available_at IS NOT NULL AND priority < step
-    ORDER BY priority DESC LIMIT 1
-  )
-  FROM steps WHERE step IS NOT NULL
-)
-SELECT min(head) FROM (
-  SELECT (
-    SELECT available_at FROM runs
-    WHERE project_id = :project_id AND kind = k AND priority = step AND available_at IS NOT NULL
-    ORDER BY available_at, seq LIMIT 1
-  ) AS head
-  FROM steps WHERE step IS NOT NULL
-) AS heads
-WHERE head <= :now
-
--- name: oldest_pending_of_target
-WITH RECURSIVE kinds (k) AS (
-  SELECT (
     SELECT kind FROM runs
-    WHERE project_id = :project_id AND coalesce(target, '') = :target AND available_at IS NOT NULL
+    WHERE project_id = :project_id {|AND coalesce(target, '') = :target} AND available_at IS NOT NULL
     ORDER BY kind LIMIT 1
   )
   UNION ALL
   SELECT (
     SELECT kind FROM runs
-    WHERE project_id = :project_id AND coalesce(target, '') = :target AND available_at IS NOT NULL AND kind > k
+    WHERE project_id = :project_id {|AND coalesce(target, '') = :target} AND available_at IS NOT NULL AND kind > k
     ORDER BY kind LIMIT 1
   )
   FROM kinds WHERE k IS NOT NULL
 ), steps (k, step) AS (
   SELECT k, (
     SELECT priority FROM runs
-    WHERE project_id = :project_id AND coalesce(target, '') = :target AND kind = k AND available_at IS NOT NULL
+    WHERE project_id = :project_id {|AND coalesce(target, '') = :target} AND kind = k AND available_at IS NOT NULL
     ORDER BY priority DESC LIMIT 1
   )
   FROM kinds WHERE k IS NOT NULL
   UNION ALL
   SELECT k, (
     SELECT priority FROM runs
-    WHERE project_id = :project_id AND coalesce(target, '') = :target AND kind = k AND available_at IS NOT NULL
+    WHERE project_id = :project_id {|AND coalesce(target, '') = :target} AND kind = k AND available_at IS NOT NULL
       AND priority < step
     ORDER BY priority DESC LIMIT 1
   )
@@ -115,7 +66,7 @@ WITH RECURSIVE kinds (k) AS (
 SELECT min(head) FROM (
   SELECT (
     SELECT available_at FROM runs
-    WHERE project_id = :project_id AND coalesce(target, '') = :target AND kind = k AND priority = step
+    WHERE project_id = :project_id {|AND coalesce(target, '') = :target} AND kind = k AND priority = step
       AND available_at IS NOT NULL
     ORDER BY available_at, seq LIMIT 1
   ) AS head

@@ -1,31 +1,13 @@
 -- name: add_audit_entry
 INSERT INTO audit_entries ({new_audit_entry}) VALUES ({:new_audit_entry})
 
--- name: audit_page
+-- name: audit_page | audit_page_of_object | audit_page_of_actor | audit_page_of_action
 SELECT {audit_entry} FROM audit_entries
-WHERE project_id = :project_id AND (at, seq) < (:before_at::bigint, :before_seq::bigint) AND at > :after::bigint
-  AND (:object_kind::text IS NULL OR object_kind = :object_kind)
-ORDER BY at DESC, seq DESC LIMIT :limit
-
--- name: audit_page_of_object
-SELECT {audit_entry} FROM audit_entries
-WHERE project_id = :project_id AND object_kind = :object_kind AND object_id = :object_id
+WHERE project_id = :project_id
+  {|AND object_kind = :object_kind AND object_id = :object_id|AND actor_id = :actor|AND action = :action}
   AND (at, seq) < (:before_at::bigint, :before_seq::bigint) AND at > :after::bigint
+  AND (:object_kind::text IS NULL OR object_kind = :object_kind)
   AND (:actor::text IS NULL OR actor_id = :actor) AND (:action::text IS NULL OR action = :action)
-ORDER BY at DESC, seq DESC LIMIT :limit
-
--- name: audit_page_of_actor
-SELECT {audit_entry} FROM audit_entries
-WHERE project_id = :project_id AND actor_id = :actor
-  AND (at, seq) < (:before_at::bigint, :before_seq::bigint) AND at > :after::bigint
-  AND (:object_kind::text IS NULL OR object_kind = :object_kind) AND (:action::text IS NULL OR action = :action)
-ORDER BY at DESC, seq DESC LIMIT :limit
-
--- name: audit_page_of_action
-SELECT {audit_entry} FROM audit_entries
-WHERE project_id = :project_id AND action = :action
-  AND (at, seq) < (:before_at::bigint, :before_seq::bigint) AND at > :after::bigint
-  AND (:object_kind::text IS NULL OR object_kind = :object_kind)
 ORDER BY at DESC, seq DESC LIMIT :limit
 
 -- name: allow_audit_expiry

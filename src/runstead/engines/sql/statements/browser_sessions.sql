@@ -20,11 +20,8 @@ SELECT {clock} AS now, {browser_session} FROM browser_sessions WHERE identity = 
 -- name: touch_browser_sessions
 UPDATE browser_sessions SET last_seen_at = :now WHERE id = ANY (:ids::text[])
 
--- name: remove_browser_session
-DELETE FROM browser_sessions WHERE id = :id AND identity = :identity RETURNING {browser_session}
-
--- name: remove_browser_sessions
-DELETE FROM browser_sessions WHERE identity = :identity RETURNING {browser_session}
+-- name: remove_browser_session | remove_browser_sessions
+DELETE FROM browser_sessions WHERE {id = :id AND|} identity = :identity RETURNING {browser_session}
 
 -- name: prune_browser_sessions
 DELETE FROM browser_sessions WHERE ctid = ANY (ARRAY(

@@ -8,13 +8,9 @@ SELECT 1 FROM budgets WHERE project_id = ANY (ARRAY[:project_id::text]) ORDER BY
 -- name: add_budget
 INSERT INTO budgets ({budget}) VALUES ({:budget})
 
--- name: budget
+-- name: budget | lock_budget
 SELECT {budget} FROM budgets WHERE id = ANY (ARRAY[:id::text]) AND project_id = :project_id AND deleted_at IS NULL
-ORDER BY id
-
--- name: lock_budget
-SELECT {budget} FROM budgets WHERE id = ANY (ARRAY[:id::text]) AND project_id = :project_id AND deleted_at IS NULL
-ORDER BY id FOR UPDATE
+ORDER BY id{| FOR UPDATE}
 
 -- name: budgets_of
 -- The budgets of a project that may count runs: those of the project (family 0), and those of families.

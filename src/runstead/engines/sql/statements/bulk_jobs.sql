@@ -12,11 +12,8 @@ DELETE FROM bulk_jobs WHERE project_id = :project_id AND status <> 'running' AND
   SELECT created_at FROM bulk_jobs WHERE project_id = :project_id ORDER BY project_id DESC, created_at DESC LIMIT 1 OFFSET :kept
 )
 
--- name: bulk_job
-SELECT {bulk_job} FROM bulk_jobs WHERE id = :id
-
--- name: lock_bulk_job
-SELECT {bulk_job} FROM bulk_jobs WHERE id = :id FOR UPDATE
+-- name: bulk_job | lock_bulk_job
+SELECT {bulk_job} FROM bulk_jobs WHERE id = :id{| FOR UPDATE}
 
 -- name: running_bulk_jobs
 SELECT {bulk_job} FROM bulk_jobs WHERE ended_at IS NULL ORDER BY updated_at, id LIMIT :limit

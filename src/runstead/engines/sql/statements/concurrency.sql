@@ -1,45 +1,24 @@
 -- name: occupancies
 -- The limits of projects, and how many runs count for each, up to `:most`; 0 where `max_running` is at least `:uncounted`.
--- postgres
 SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, l.rate_limit,
   l.rate_period_seconds, l.rate_per_key, l.rate_unit, CASE
     WHEN l.max_running >= :uncounted::bigint THEN 0
     WHEN l.target = '' THEN (
       SELECT count(*) FROM (
-        SELECT FROM runs AS r WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL
-        LIMIT :most
+        SELECT 1 FROM runs AS r {INDEXED BY runs_running}
+        WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL LIMIT :most
       ) AS found
     )
     ELSE (
       SELECT count(*) FROM (
-        SELECT FROM runs AS r WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL
+        SELECT 1 FROM runs AS r {INDEXED BY runs_running}
+        WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL
           AND coalesce(r.target, '') = l.target
         LIMIT :most
       ) AS found
     )
   END AS running
 FROM concurrency_limits AS l WHERE l.project_id = ANY (:project_ids::text[]) ORDER BY l.project_id, l.target
--- sqlite
-SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, l.rate_limit,
-  l.rate_period_seconds, l.rate_per_key, l.rate_unit, CASE
-  WHEN l.max_running >= :uncounted THEN 0
-  WHEN l.target = '' THEN (
-    SELECT count(*) FROM (
-      SELECT 1 FROM runs INDEXED BY runs_running
-      WHERE project_id = l.project_id AND status = 'running' AND available_at IS NULL LIMIT :most
-    )
-  )
-  ELSE (
-    SELECT count(*) FROM (
-      SELECT 1 FROM runs AS r INDEXED BY runs_running
-      WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL
-        AND coalesce(r.target, '') = l.target
-      LIMIT :most
-    )
-  )
-END AS running
-FROM concurrency_limits AS l
-WHERE l.project_id IN (SELECT value FROM json_each(:project_ids)) ORDER BY l.project_id, l.target
 
 -- name: drop_concurrency_limits
 DELETE FROM concurrency_limits WHERE project_id = :project_id 
@@ -88,45 +67,20 @@ FROM json_each(:project_ids) AS p
 CROSS JOIN json_each(:targets) AS t ON t.key = p.key CROSS JOIN json_each(:keys) AS k ON k.key = p.key
 CROSS JOIN token_buckets AS b ON b.project_id = p.value AND b.target = t.value AND b.key = k.value
 
--- name: put_rate_bucket
-INSERT INTO rate_buckets (project_id, target, key, missing, at, empty_until, full_at)
+-- name: put_rate_bucket | put_token_bucket
+INSERT INTO {rate_buckets|token_buckets} (project_id, target, key, missing, at, empty_until, full_at)
 VALUES (:project_id, :target, :key, :missing, :at, :empty_until, :full_at)
 ON CONFLICT (project_id, target, key) DO UPDATE SET
   missing = excluded.missing, at = excluded.at, empty_until = excluded.empty_until, full_at = excluded.full_at
 
--- name: put_token_bucket
-INSERT INTO token_buckets (project_id, target, key, missing, at, empty_until, full_at)
-VALUES (:project_id, :target, :key, :missing, :at, :empty_until, :full_at)
-ON CONFLICT (project_id, target, key) DO UPDATE SET
-  missing = excluded.missing, at = excluded.at, empty_until = excluded.empty_until, full_at = excluded.full_at
-
--- name: drop_full_rate_buckets
--- postgres
-DELETE FROM rate_buckets WHERE ctid = ANY (ARRAY(
-  SELECT ctid FROM rate_buckets
+-- name: drop_full_rate_buckets | drop_full_token_buckets
+DELETE FROM {rate_buckets|token_buckets} WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM {rate_buckets|token_buckets}
   WHERE project_id = :project_id AND full_at <= :now::bigint ORDER BY full_at LIMIT :limit
 ))
--- sqlite
-DELETE FROM rate_buckets WHERE rowid IN (
-  SELECT rowid FROM rate_buckets WHERE project_id = :project_id AND full_at <= :now ORDER BY full_at LIMIT :limit
-)
 
--- name: drop_full_token_buckets
--- postgres
-DELETE FROM token_buckets WHERE ctid = ANY (ARRAY(
-  SELECT ctid FROM token_buckets
-  WHERE project_id = :project_id AND full_at <= :now::bigint ORDER BY full_at LIMIT :limit
-))
--- sqlite
-DELETE FROM token_buckets WHERE rowid IN (
-  SELECT rowid FROM token_buckets WHERE project_id = :project_id AND full_at <= :now ORDER BY full_at LIMIT :limit
-)
-
--- name: drop_rate_buckets
-DELETE FROM rate_buckets WHERE project_id = :project_id AND target = :target
-
--- name: drop_token_buckets
-DELETE FROM token_buckets WHERE project_id = :project_id AND target = :target
+-- name: drop_rate_buckets | drop_token_buckets
+DELETE FROM {rate_buckets|token_buckets} WHERE project_id = :project_id AND target = :target
 
 -- name: next_token
 -- The soonest time after `:since` at which an empty bucket of these targets has a token. Each target costs two index probes.
@@ -165,20 +119,12 @@ UPDATE keyed_targets SET last_key = :last_key WHERE project_id = :project_id AND
 SELECT target, last_key FROM keyed_targets WHERE project_id = :project_id ORDER BY project_id, target
 
 -- name: running_of_key
--- postgres
 SELECT count(*) FROM (
-  SELECT FROM runs
+  SELECT 1 FROM runs {INDEXED BY runs_running_key}
   WHERE project_id = :project_id AND target = :target AND concurrency_key = :key AND status = 'running'
     AND available_at IS NULL
   LIMIT :most::bigint
 ) AS found
--- sqlite
-SELECT count(*) FROM (
-  SELECT 1 FROM runs INDEXED BY runs_running_key
-  WHERE project_id = :project_id AND target = :target AND concurrency_key = :key AND status = 'running'
-    AND available_at IS NULL
-  LIMIT :most
-)
 
 -- name: turns
 -- The next keys of a target after `:after` (up to `:until`, if it is set) with a due run, and with less than `:per_key`

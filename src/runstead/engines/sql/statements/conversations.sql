@@ -1,11 +1,8 @@
 -- name: add_conversation
 INSERT INTO conversations ({new_conversation}) VALUES ({:new_conversation}) RETURNING seq
 
--- name: conversation
-SELECT {conversation} FROM conversations WHERE id = :id
-
--- name: lock_conversation
-SELECT {conversation} FROM conversations WHERE id = :id FOR UPDATE
+-- name: conversation | lock_conversation
+SELECT {conversation} FROM conversations WHERE id = :id{| FOR UPDATE}
 
 -- name: lock_live_conversation
 SELECT id FROM conversations WHERE id = ANY (ARRAY[:id::text]) AND status <> 'deleted' ORDER BY id FOR UPDATE

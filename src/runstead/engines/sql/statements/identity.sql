@@ -53,22 +53,13 @@ RETURNING {key}
 SELECT count(*) FROM api_keys WHERE project_id = :project_id AND revoked_at IS NULL
 
 -- name: drop_revoked_keys
--- postgres
 DELETE FROM api_keys WHERE id = ANY (ARRAY(
   SELECT id FROM api_keys WHERE project_id = :project_id AND revoked_at IS NOT NULL
   ORDER BY revoked_at DESC, id LIMIT 100 OFFSET :kept
 ))
--- sqlite
-DELETE FROM api_keys WHERE id IN (
-  SELECT id FROM api_keys WHERE project_id = :project_id AND revoked_at IS NOT NULL
-  ORDER BY revoked_at DESC, id LIMIT 100 OFFSET :kept
-)
 
 -- name: touch_key
--- postgres
 UPDATE api_keys SET last_used_at = greatest(coalesce(last_used_at, 0), :used_at) WHERE id = :id
--- sqlite
-UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), :used_at) WHERE id = :id
 
 -- name: put_member
 INSERT INTO members ({member}) VALUES ({:member})

@@ -9,14 +9,9 @@ ON CONFLICT (registrant, service_key) DO UPDATE SET
   silent_at = NULL
 RETURNING id
 
--- name: push_service
-SELECT {push_service}, {reach} AS reach FROM push_services WHERE id = :id
-
--- name: push_service_by_name
-SELECT {push_service}, {reach} AS reach FROM push_services WHERE registrant = :registrant AND service_key = :service_key
-
--- name: push_services
-SELECT {push_service}, {reach} AS reach FROM push_services WHERE id = ANY (:ids::text[])
+-- name: push_service | push_service_by_name | push_services
+SELECT {push_service}, {reach} AS reach FROM push_services
+WHERE {id = :id|registrant = :registrant AND service_key = :service_key|id = ANY (:ids::text[])}
 
 -- name: push_services_reaching
 SELECT {push_service}, {reach} AS reach FROM push_services

@@ -149,3 +149,14 @@ FROM (
 
 -- name: integrity_activity
 SELECT project_id, way, width, bucket / 2419200000 AS weeks, kind, status, runs, durations FROM activity_rollups
+
+-- name: drop_empty_usage
+DELETE FROM usage_rollups
+WHERE project_id = :project_id AND way = :way AND width = :width AND bucket = :bucket AND name = :name
+  AND provider = :provider AND model = :model AND runs = 0
+  AND input_tokens = 0 AND output_tokens = 0 AND cached_input_tokens = 0 AND reasoning_tokens = 0
+
+-- name: drop_empty_activity
+DELETE FROM activity_rollups
+WHERE project_id = :project_id AND way = :way AND width = :width AND bucket = :bucket AND name = :name
+  AND kind = :kind AND status = :status AND runs = 0 AND durations = :no_durations

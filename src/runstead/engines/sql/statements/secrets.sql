@@ -22,14 +22,9 @@ SELECT request_id AS "row", secrets AS value FROM input_secrets WHERE request_id
 -- name: replace_input_secrets_secrets
 UPDATE input_secrets SET secrets = :new WHERE request_id = :row AND secrets = :old
 
--- name: page_of_webhooks_secret
-SELECT id AS "row", secret AS value FROM webhooks WHERE id > :after AND secret IS NOT NULL ORDER BY id LIMIT :limit
+-- name: page_of_webhooks_secret | page_of_webhooks_old_secret
+SELECT id AS "row", {secret|old_secret} AS value FROM webhooks
+WHERE id > :after AND {secret|old_secret} IS NOT NULL ORDER BY id LIMIT :limit
 
--- name: replace_webhooks_secret
-UPDATE webhooks SET secret = :new WHERE id = :row AND secret = :old
-
--- name: page_of_webhooks_old_secret
-SELECT id AS "row", old_secret AS value FROM webhooks WHERE id > :after AND old_secret IS NOT NULL ORDER BY id LIMIT :limit
-
--- name: replace_webhooks_old_secret
-UPDATE webhooks SET old_secret = :new WHERE id = :row AND old_secret = :old
+-- name: replace_webhooks_secret | replace_webhooks_old_secret
+UPDATE webhooks SET {secret|old_secret} = :new WHERE id = :row AND {secret|old_secret} = :old

@@ -1,15 +1,3 @@
--- name: count_webhooks
-SELECT count(*) FROM webhooks WHERE project_id = :project_id
-
--- name: add_webhook
-INSERT INTO webhooks ({webhook}) VALUES ({:webhook})
-
--- name: webhook
-SELECT {webhook} FROM webhooks WHERE id = :id AND project_id = :project_id
-
--- name: lock_webhook
-SELECT {webhook} FROM webhooks WHERE id = :id AND project_id = :project_id FOR UPDATE
-
 -- name: webhooks_by_id
 SELECT {webhook} FROM webhooks WHERE id = ANY (:ids::text[])
 
@@ -21,9 +9,6 @@ SELECT {webhook} FROM webhooks WHERE project_id = ANY (:project_ids::text[]) AND
 
 -- name: projects_with_webhooks
 SELECT DISTINCT project_id FROM webhooks WHERE disabled_at IS NULL LIMIT :limit
-
--- name: delete_webhook
-DELETE FROM webhooks WHERE id = :id AND project_id = :project_id RETURNING {webhook}
 
 -- name: delete_deliveries
 DELETE FROM webhook_deliveries WHERE webhook_id = :webhook_id
@@ -42,13 +27,9 @@ SELECT * FROM unnest(
   :last_status::bigint[], :last_error::text[], :delivered_at::bigint[], :duration_ms::bigint[]
 )
 
--- name: delivery
+-- name: delivery | lock_delivery
 SELECT {delivery} FROM webhook_deliveries
-WHERE id = ANY (ARRAY[:id::text]) AND webhook_id = :webhook_id ORDER BY id
-
--- name: lock_delivery
-SELECT {delivery} FROM webhook_deliveries
-WHERE id = ANY (ARRAY[:id::text]) AND webhook_id = :webhook_id ORDER BY id FOR UPDATE
+WHERE id = ANY (ARRAY[:id::text]) AND webhook_id = :webhook_id ORDER BY id{| FOR UPDATE}
 
 -- name: deliveries_page
 SELECT {delivery_without_payload} FROM webhook_deliveries

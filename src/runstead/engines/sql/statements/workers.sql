@@ -34,11 +34,8 @@ WHERE token.hash = :hash
 -- sqlite
 SELECT {worker}, issuer, expires_at FROM worker_tokens JOIN workers ON id = worker_id WHERE hash = :hash
 
--- name: worker
-SELECT {worker} FROM workers WHERE id = :id
-
--- name: lock_worker
-SELECT {worker} FROM workers WHERE id = :id FOR UPDATE
+-- name: worker | lock_worker
+SELECT {worker} FROM workers WHERE id = :id{| FOR UPDATE}
 
 -- name: remove_worker
 DELETE FROM workers WHERE id = :id
@@ -73,17 +70,10 @@ SELECT version, count(*) FILTER (WHERE silent_at IS NULL) AS workers_online FROM
 WHERE project_id = :project_id GROUP BY version HAVING count(*) FILTER (WHERE silent_at IS NULL) > 0
 
 -- name: run_versions
--- postgres
 SELECT worker_version AS version, count(*) FILTER (WHERE status = 'pending') AS runs_pending,
   count(*) FILTER (WHERE status = 'running') AS runs_running,
   count(*) FILTER (WHERE status = 'waiting') AS runs_waiting, count(*) FILTER (WHERE pinned) AS pinned
-FROM runs WHERE project_id = :project_id AND worker_version IS NOT NULL AND completed_at IS NULL
-GROUP BY worker_version
--- sqlite
-SELECT worker_version AS version, count(*) FILTER (WHERE status = 'pending') AS runs_pending,
-  count(*) FILTER (WHERE status = 'running') AS runs_running,
-  count(*) FILTER (WHERE status = 'waiting') AS runs_waiting, count(*) FILTER (WHERE pinned) AS pinned
-FROM runs INDEXED BY runs_by_version
+FROM runs {INDEXED BY runs_by_version}
 WHERE project_id = :project_id AND worker_version IS NOT NULL AND completed_at IS NULL
 GROUP BY worker_version
 
