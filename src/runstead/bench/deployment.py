@@ -28,16 +28,12 @@ class Worker(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, headers=target.headers(self.token))
 
 
-class _Project(msgspec.Struct):
-    id: str
-
-
-class _WorkerId(msgspec.Struct):
+class _Id(msgspec.Struct):
     id: str
 
 
 class _Registered(msgspec.Struct):
-    worker: _WorkerId
+    worker: _Id
     token: str
 
 
@@ -83,7 +79,7 @@ def detail_of(content: bytes) -> str:
 async def find_project_id(connection: Connection, ref: str, headers: bytes) -> str:
     """Return the id of a project, given its id or slug."""
     path = f"/projects/{quote(ref, safe='')}"
-    return (await ask(connection, "GET", path, None, headers, status=200, answer=_Project)).id
+    return (await ask(connection, "GET", path, None, headers, status=200, answer=_Id)).id
 
 
 async def register_worker(connection: Connection, ref: str, headers: bytes, *, kind: str) -> Worker:

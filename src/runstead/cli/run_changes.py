@@ -19,12 +19,7 @@ from runstead.cli.shared.options import (
     RunId,
 )
 from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.parsing import (
-    json_or_text,
-    name_value_pairs,
-    parse_time,
-    read_config,
-)
+from runstead.cli.shared.parsing import json_or_text, name_value_pairs, parse_time, read_config
 from runstead.cli.shared.render import document, safe
 
 if TYPE_CHECKING:

@@ -8,12 +8,7 @@ from runstead.cli.shared.command import Client, Output, command, listed, one_lin
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail
-from runstead.cli.shared.parsing import (
-    json_or_text,
-    name_value_pairs,
-    read_config,
-    read_text,
-)
+from runstead.cli.shared.parsing import json_or_text, name_value_pairs, read_config, read_text
 from runstead.cli.shared.render import Column, time_column
 
 if TYPE_CHECKING:
