@@ -18,7 +18,9 @@ def publish_event(
     data: JsonOrText = None,
     /,
     *,
-    id: Annotated[str | None, "Publish it once: a repeat with this id within a day publishes nothing"] = None,  # noqa: A002 - the member's name
+    id: Annotated[  # noqa: A002 - the member's name
+        str | None, "Publish it once: a repeat with this id within a day publishes nothing"
+    ] = None,
     occurred_at: Annotated[str | None, "When it happened: a time, or 10m for 10 minutes ago"] = None,
 ) -> Output:
     """Publish an event to the runs that wait for it, and to triggers that start runs."""

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from msgspec.json import encode
 
-from runstead.cli import run_bulk, run_cancel, run_changes, run_logs, run_output, run_states  # noqa: F401 - each adds its commands to the group
+from runstead.cli import (  # noqa: F401 - each adds its commands to the group
+    run_bulk,
+    run_cancel,
+    run_changes,
+    run_logs,
+    run_output,
+    run_states,
+)
 from runstead.cli.run_group import runs
 from runstead.cli.shared.command import Client, Output, command, listed
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected

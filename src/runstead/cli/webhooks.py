@@ -44,7 +44,9 @@ def create_webhook(
     /,
     *,
     event: Annotated[list[str] | None, "Such as run.completed; may repeat. Else all events"] = None,
-    format: Annotated[Literal["standard", "slack", "cloudevents"], "The form of the bodies"] = "standard",  # noqa: A002 - the option's name
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["standard", "slack", "cloudevents"], "The form of the bodies"
+    ] = "standard",
 ) -> Output:
     """Send new events to a URL. The secret that verifies them is shown only once."""
     made = client.webhooks.create(url, event or ("*",), format=format)
