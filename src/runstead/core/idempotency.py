@@ -32,10 +32,6 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
 
 
 Idempotency: TypeAlias = IdempotencyRecord | None
-"""None: the request has no idempotency key."""
-
-
-Idempotency = IdempotencyRecord | None
 """What a command gets of a request: None if it has no Idempotency-Key."""
 
 
