@@ -32,7 +32,7 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
 
 
 Idempotency: TypeAlias = IdempotencyRecord | None
-"""What a command gets of a request: None if it has no Idempotency-Key."""
+"""None: the request has no idempotency key."""
 
 
 class ReplayedResponse(Exception):  # noqa: N818 - it carries an answer and is not an error
