@@ -86,21 +86,26 @@ class _CheckedHead(_Head, frozen=True):
     type: Annotated[str, Meta(pattern=NO_CONTROLS)]
 
 
-def new_events(
-    raws: Sequence[msgspec.Raw], plain: Sequence[Any], source: Source = "caller", *, one_line: bool = False
-) -> tuple[NewEvent, ...]:
-    """Convert events into their stored form, each on one line. `plain` are the same events as dicts. `one_line`: the
-    whole body has no line breaks.
-
-    Raises INVALID_REQUEST, EVENT_TOO_LARGE.
-    """
+def _heads(plain: Sequence[Any]) -> tuple[list[_Head], set[str]]:
+    """Return what of each event decides how it is stored, and the types of them all. Raises INVALID_REQUEST."""
     try:
         heads = msgspec.convert(plain, list[_Head])
+        types = {head.type for head in heads}
         # A pattern takes longer than all the rest, so it is matched only where it may not fit.
-        if not all(map(str.isprintable, {head.type for head in heads})):
+        if not all(map(str.isprintable, types)):
             msgspec.convert(plain, list[_CheckedHead])
     except msgspec.ValidationError as error:
         raise invalid(str(error), under="$.events") from None
+    return heads, types
+
+
+def _new_events(
+    raws: Sequence[msgspec.Raw], heads: Sequence[_Head], source: Source, *, one_line: bool
+) -> tuple[NewEvent, ...]:
+    """Convert events into their stored form, each on one line. `one_line`: the whole body has no line breaks.
+
+    Raises INVALID_REQUEST, EVENT_TOO_LARGE.
+    """
     events = []
     for index, (raw, head) in enumerate(zip(raws, heads, strict=True)):
         payload = bytes(raw)
@@ -146,8 +151,8 @@ def event_append(
     body: AppendEvents, plain: dict[str, Any], raw: bytes, source: Source = "caller"
 ) -> EventAppend:
     """Convert the body into a command. `plain` and `raw` are the same body as plain values and as it was received."""
-    events = new_events(body.events, plain["events"], source, one_line=_on_one_line(raw))
-    types = {event.type for event in events}
+    heads, types = _heads(plain["events"])
+    events = _new_events(body.events, heads, source, one_line=_on_one_line(raw))
     refuse_terminal_types(types)
     if body.expected_previous_event_id is None and not types.isdisjoint(PRIVATE_TYPES):
         raise invalid_at(

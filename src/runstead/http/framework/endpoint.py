@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from math import inf
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import structlog
@@ -200,7 +200,7 @@ def tag_headers(tag: str) -> dict[str, str]:
     return {"ETag": tag, "Cache-Control": "private, no-cache"}
 
 
-class Operation(NamedTuple):
+class Operation(msgspec.Struct, frozen=True):
     """A route, with all that decoding and documentation need."""
 
     method: str
@@ -408,8 +408,7 @@ class Endpoint:
             return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
         headers, origin = request.headers, request.origin
         principal = _ANONYMOUS
-        overload = self.early(operation.method, headers)
-        if overload is not None:
+        if operation.lag_s_max != inf and (overload := self.early(request.method, headers)) is not None:
             raise overload
         if not operation.open:
             credential = headers.get(b"authorization"), headers.get(b"x-api-key")
@@ -426,11 +425,9 @@ class Endpoint:
         if operation.method != "GET" and not operation.streamed:
             raw = await request.body(operation.body_bytes_max)
         body, plain = (_nothing, None) if operation.body is Nothing else parse_body(raw, operation.body)
-        query = (
-            _nothing
-            if operation.query is Nothing
-            else parse_query(request.query_string, operation.query, strict=operation.strict)
-        )
+        query = _nothing
+        if operation.query is not Nothing:
+            query = parse_query(request.query_string, operation.query, strict=operation.strict)
         call: Call[Any, Any] = Call(self._server, request, principal, query, body, plain, raw)
         try:
             if tracing.tracer is None:
