@@ -256,7 +256,7 @@ def test_json_is_what_the_program_reads_and_writes(example):
         new_run(value)
         assert documented["request"].keys() <= set(REQUESTS[documented["kind"]].__struct_encode_fields__)
     if example.type.endswith(".AppendEvents"):
-        assert len(event_append(value, documented, example.text.encode()).events) == len(documented["events"])
+        assert len(event_append(value, example.text.encode()).events) == len(documented["events"])
 
 
 def test_commands_in_the_docs_exist(environment):
