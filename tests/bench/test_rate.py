@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
 
 import pytest
 
@@ -22,6 +21,7 @@ from runstead.bench.rate import (
     _end,
 )
 from runstead.bench.rate_report import rate_report, recovered_after_s
+from runstead.bench.rendering import now
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_figures_count_each_request_in_the_segment_that_planned_it():
         (1.7, 3, 0, NO_RETRY_AFTER),
         (1.8, 10_000, 0, TIMEOUT),
     )
-    report = rate_report(("http://x",), datetime.now(UTC), 1, SEGMENTS, samples)
+    report = rate_report(("http://x",), now(), 1, SEGMENTS, samples)
     load = report.segments[1]
     assert (load.planned, load.accepted_per_s, load.completed_per_s) == (4, 0.5, 0.5)
     assert (load.accepted.count, load.accepted.p99_ms) == (2, 30.0)

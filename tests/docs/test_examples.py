@@ -25,7 +25,7 @@ import runstead.testing
 from runstead import App, AsyncClient, Client
 from runstead.core.identity.project import key_prefix
 from runstead.http.create_bodies import REQUESTS, new_run
-from runstead.http.events import new_events
+from runstead.http.events import event_append
 from tests.support.until import until
 
 from .pages import blocks, files, name, text
@@ -256,7 +256,7 @@ def test_json_is_what_the_program_reads_and_writes(example):
         new_run(value)
         assert documented["request"].keys() <= set(REQUESTS[documented["kind"]].__struct_encode_fields__)
     if example.type.endswith(".AppendEvents"):
-        assert len(new_events(value.events, documented["events"])) == len(documented["events"])
+        assert len(event_append(value, example.text.encode()).events) == len(documented["events"])
 
 
 def test_commands_in_the_docs_exist(environment):

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.http.framework.endpoint import Reply
@@ -425,7 +426,7 @@ async def test_a_name_in_a_header_cannot_inject_another_header(driver, wires, au
     async def answer(call):
         return Reply(200, {}, {"Location": "/runs/a\r\nset-cookie: b"})
 
-    health = endpoint._operations["GET"]._replace(handler=answer)
+    health = replace(endpoint._operations["GET"], handler=answer)
     monkeypatch.setitem(endpoint._operations, "GET", health)
     got = await wires.ask(HEALTH)
     assert status_of(got) == 500

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.identity.principal import Origin
@@ -186,7 +187,7 @@ def principals(driver, monkeypatch):
             return await then(call)
 
         endpoint, _ = driver.http_app.router.find("/runs")
-        monkeypatch.setitem(endpoint._operations, one.method, one._replace(handler=handler))
+        monkeypatch.setitem(endpoint._operations, one.method, replace(one, handler=handler))
     return found
 
 

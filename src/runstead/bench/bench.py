@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from runstead.bench.lifecycle import Plan
 from runstead.bench.load import Measured, Phase, default_processes, measure
 from runstead.bench.rate import OpenLoop, Segment
 from runstead.bench.rate_report import RateReport, rate_report
+from runstead.bench.rendering import now
 from runstead.bench.report import BenchReport, Floors, Machine, error_figures, request_figures
 from runstead.bench.tally import HEALTHZ, REQUESTS
 
@@ -60,7 +60,7 @@ def run_bench(options: BenchOptions, measure_updates: MeasureUpdates | None = No
     if options.seconds <= 0 or options.floor_seconds <= 0 or options.warm_up_seconds < 0:
         raise BenchError("seconds and floor_seconds must be above 0, and warm_up_seconds not below 0")
     targets = targets_of(options.urls)
-    started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    started_at = now()
     plans = run(_prepare(targets, options.project, options.key))
     phases = [
         Phase(health_checks=False, warm_up_s=options.warm_up_seconds, seconds=options.seconds),
@@ -94,7 +94,7 @@ def run_rate(options: RateOptions) -> RateReport:
     recover = options.recover_rate
     if options.rate <= 0 or options.seconds <= 0 or (recover is not None and recover <= 0):
         raise BenchError("rate, recover and seconds must be above 0")
-    targets, started_at = targets_of(options.urls), datetime.now(UTC)
+    targets, started_at = targets_of(options.urls), now()
     plans = run(_prepare(targets, options.project, options.key))
     segments: tuple[Segment, ...] = (Segment("load", options.rate, options.seconds),)
     if recover is not None:

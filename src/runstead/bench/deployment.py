@@ -28,32 +28,23 @@ class Worker(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, headers=target.headers(self.token))
 
 
-class _Project(msgspec.Struct):
-    id: str
-
-
-class _WorkerId(msgspec.Struct):
+class _Id(msgspec.Struct):
     id: str
 
 
 class _Registered(msgspec.Struct):
-    worker: _WorkerId
+    worker: _Id
     token: str
-
-
-def target_of(url: str) -> Target:
-    """Parse a URL. Raise BenchError where it cannot be used."""
-    try:
-        return Target.from_url(url)
-    except ValueError as error:
-        raise BenchError(str(error)) from error
 
 
 def targets_of(urls: tuple[str, ...]) -> list[Target]:
     """Parse the URLs of all replicas. Raise BenchError where one cannot be used, or there is none."""
     if not urls:
         raise BenchError("at least one url is needed")
-    return [target_of(url) for url in urls]
+    try:
+        return [Target.from_url(url) for url in urls]
+    except ValueError as error:
+        raise BenchError(str(error)) from error
 
 
 async def ask(
@@ -88,7 +79,7 @@ def detail_of(content: bytes) -> str:
 async def find_project_id(connection: Connection, ref: str, headers: bytes) -> str:
     """Return the id of a project, given its id or slug."""
     path = f"/projects/{quote(ref, safe='')}"
-    return (await ask(connection, "GET", path, None, headers, status=200, answer=_Project)).id
+    return (await ask(connection, "GET", path, None, headers, status=200, answer=_Id)).id
 
 
 async def register_worker(connection: Connection, ref: str, headers: bytes, *, kind: str) -> Worker:

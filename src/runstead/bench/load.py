@@ -75,12 +75,6 @@ class Phase(msgspec.Struct, frozen=True):
         return Measured(tally=tally, generator_cores=(time.process_time() - began_cpu_s) / elapsed_s)
 
 
-class Part(msgspec.Struct, frozen=True):
-    """The callers of one process."""
-
-    callers: list[tuple[Target, Plan]]
-
-
 class Measured(msgspec.Struct):
     """The result of a phase. `generator_cores` is the CPU use of the generator, in cores."""
 
@@ -124,9 +118,7 @@ def measure(
         for index in range(processes):
             callers = [replicas[caller % len(replicas)] for caller in range(index, concurrency, processes)]
             mine, theirs = context.Pipe()
-            child: BaseProcess = context.Process(
-                target=_serve, args=(theirs, Part(callers=callers)), daemon=True
-            )
+            child: BaseProcess = context.Process(target=_serve, args=(theirs, callers), daemon=True)
             child.start()
             theirs.close()
             pipes.append(mine)
@@ -169,15 +161,14 @@ def _receive(pipe: "Pipe[Any, Any]", timeout_s: float) -> Any:
 # Within a load process
 
 
-def _serve(pipe: "Pipe[Any, Any]", part: Part) -> None:
+def _serve(pipe: "Pipe[Any, Any]", callers: list[tuple[Target, Plan]]) -> None:
     """Run in a load process: report readiness, then send a Measured for every Phase until the pipe closes."""
     # Ctrl-C reaches every process of the group. The parent reports it.
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
-        run(_serve_phases(pipe, part))
+        run(_serve_phases(pipe, [(Connection(target), plan) for target, plan in callers]))
 
 
-async def _serve_phases(pipe: "Pipe[Any, Any]", part: Part) -> None:
-    callers = [(Connection(target), plan) for target, plan in part.callers]
+async def _serve_phases(pipe: "Pipe[Any, Any]", callers: Connections) -> None:
     try:
         await asyncio.gather(*(connection.open() for connection, _ in callers))
     except DroppedError as error:

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import time
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from runstead.bench.deployment import (
 )
 from runstead.bench.event_loop import run
 from runstead.bench.race_report import RaceReport, Violation
+from runstead.bench.rendering import now
 from runstead.bench.verdict import CALLS, Answer, Json, Observation, Reading, judge, marker
 
 # The longest lease: one that expired during the race would change the run too.
@@ -89,7 +89,7 @@ class _Race:
 
     async def run(self) -> RaceReport:
         options = self._options
-        started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        started_at = now()
         began = time.perf_counter()
         project_id = await find_project_id(self._control, options.project, self._headers)
         worker = await register_worker(self._control, options.project, self._headers, kind="race")

@@ -1,7 +1,6 @@
 """What an open loop measured: figures of each segment, and when the latency was normal again."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import msgspec
 from rich.table import Table
@@ -67,7 +66,7 @@ class RateReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def rate_report(
     urls: tuple[str, ...],
-    started_at: datetime,
+    started_at: str,
     processes: int,
     segments: tuple[Segment, ...],
     samples: Samples,
@@ -79,7 +78,7 @@ def rate_report(
         began_ns = ended_ns
     return RateReport(
         url=", ".join(urls),
-        started_at=started_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        started_at=started_at,
         processes=processes,
         segments=figures,
         recovered_after_s=recovered_after_s(segments, samples),

@@ -1,10 +1,16 @@
 """Reports as JSON, or as tables and sentences."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
+
+
+def now() -> str:
+    """Return the time in UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def rendered(report: msgspec.Struct, parts: Iterable[Table | str], *, json: bool) -> str:

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.parsing import parse_seconds, parse_time
 from runstead.cli.shared.render import Column, age_column, format_time, safe, time_column
-from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.alert import Alert, AlertFiring

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from cyclopts import Parameter
 
+from runstead.cli.shared.command import listed
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run
 from runstead.cli.shared.parsing import parse_time
 from runstead.cli.shared.render import Column, time_column
-from runstead.cli.shared.results import listed
 from runstead.core.clock import to_ms
 
 if TYPE_CHECKING:

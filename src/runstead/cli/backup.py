@@ -7,10 +7,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from runstead.cli.encryption import described, members_of
+from runstead.cli.shared.command import Output
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, write_err
 from runstead.cli.shared.progress_bar import steps_bar
-from runstead.cli.shared.results import Output
 from runstead.core.clock import iso
 
 if TYPE_CHECKING:

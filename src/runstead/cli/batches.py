@@ -2,27 +2,18 @@
 
 import sys
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter
 
 from runstead.cli.shared.batch_progress import ended, progress_line
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import CANCELLED, FAILED, USAGE
 from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import json_list, json_object
-from runstead.cli.shared.render import (
-    Column,
-    Screen,
-    age_column,
-    details,
-    document,
-    format_time,
-    value,
-)
-from runstead.cli.shared.results import Output, listed, one_line
+from runstead.cli.shared.render import Column, Screen, age_column, details, document, format_time, value
 from runstead.core.batches.batch import shown_status
 from runstead.core.batches.eta import Eta
 
@@ -80,12 +71,16 @@ def watch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
     with connected(server, project=True) as client:
         client.batches.get(batch_id)
         project = client.project
+    _watch(server, project, batch_id, json=json)
+
+
+def _watch(server: ServerOptions, project: str | None, batch_id: str, *, json: bool) -> NoReturn:
     with connected(server, patient=True) as client:
         client.project = project
-        sys.exit(_watch(client, batch_id, json=json))
+        sys.exit(_watched(client, batch_id, json=json))
 
 
-def _watch(client: Client, batch_id: str, *, json: bool) -> int:
+def _watched(client: Client, batch_id: str, *, json: bool) -> int:
     eta, last = Eta(), None
     try:
         for last in client.batches.follow(batch_id):
@@ -149,13 +144,10 @@ def retry_batch(
 def _show_new(
     made: "CreatedBatch", project: str | None, server: ServerOptions, *, wait: bool, json: bool
 ) -> None:
-    if not wait:
-        write_out(document(made) if json else made.batch.id)
-        return
-    write_err(made.batch.id)
-    with connected(server, patient=True) as client:
-        client.project = project
-        sys.exit(_watch(client, made.batch.id, json=json))
+    if wait:
+        write_err(made.batch.id)
+        _watch(server, project, made.batch.id, json=json)
+    write_out(document(made) if json else made.batch.id)
 
 
 @batches.command(name="create")

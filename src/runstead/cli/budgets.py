@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.options import RunId
 from runstead.cli.shared.render import Column
-from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.budget import Amounts, Budget

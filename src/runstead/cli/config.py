@@ -3,11 +3,11 @@
 from cyclopts import App
 
 from runstead.cli.shared import profiles
+from runstead.cli.shared.command import Output, one_line
 from runstead.cli.shared.connection import NO_OPTIONS, Destination, ServerOptions, resolve, shown_url
 from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.render import Screen, details
-from runstead.cli.shared.results import Output, one_line
 
 config = App(name="config", help="Show the config file and the effective connection.")
 

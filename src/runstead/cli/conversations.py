@@ -4,9 +4,8 @@ from typing import Annotated
 
 from cyclopts import App
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, one_line
 from runstead.cli.shared.parsing import parse_seconds
-from runstead.cli.shared.results import Output, one_line
 
 conversations = App(name="conversations", help="Conversations of agents and users.")
 

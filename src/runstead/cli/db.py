@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from runstead.cli.encryption import described, members_of
+from runstead.cli.shared.command import Output
 from runstead.cli.shared.exit_codes import MIGRATIONS_NOT_SAFE, MIGRATIONS_PENDING
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import run, write_err, write_out
 from runstead.cli.shared.progress_bar import bar, steps_bar
-from runstead.cli.shared.results import Output
 from runstead.core.clock import iso
 
 if TYPE_CHECKING:

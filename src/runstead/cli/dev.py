@@ -21,10 +21,7 @@ def dev(
     grace_seconds: Grace = 5.0,
 ) -> None:
     """Run a server and a worker that restarts when a source file changes. Ctrl-C ends both."""
-    from runstead.cli.dev_loop import (  # noqa: PLC0415 - each command loads what it needs
-        DevelopError,
-        develop,
-    )
+    from runstead.cli.dev_loop import DevelopError, develop  # noqa: PLC0415 - each command loads what it needs
     from runstead.cli.shared.app_loader import LoadError, split_reference  # noqa: PLC0415
 
     try:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from runstead.cli.shared.command import Output, one_line
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, write_err
-from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
     from runstead.core.secret import SecretCount

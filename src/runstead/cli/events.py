@@ -4,10 +4,9 @@ from typing import Annotated
 
 from cyclopts import App
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, one_line
 from runstead.cli.shared.options import JsonOrText
 from runstead.cli.shared.parsing import json_or_text, parse_time
-from runstead.cli.shared.results import Output, one_line
 
 events = App(name="events", help="Events of a project's bus, which resume and start runs.")
 
@@ -19,7 +18,9 @@ def publish_event(
     data: JsonOrText = None,
     /,
     *,
-    id: Annotated[str | None, "Publish it once: a repeat with this id within a day publishes nothing"] = None,  # noqa: A002 - the member's name
+    id: Annotated[  # noqa: A002 - the member's name
+        str | None, "Publish it once: a repeat with this id within a day publishes nothing"
+    ] = None,
     occurred_at: Annotated[str | None, "When it happened: a time, or 10m for 10 minutes ago"] = None,
 ) -> Output:
     """Publish an event to the runs that wait for it, and to triggers that start runs."""

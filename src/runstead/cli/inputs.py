@@ -6,22 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import json_object, name_value_pairs
-from runstead.cli.shared.render import (
-    Column,
-    Screen,
-    age_column,
-    details,
-    format_time,
-    table,
-    value,
-)
-from runstead.cli.shared.results import Output, listed, one_line
+from runstead.cli.shared.render import Column, Screen, age_column, details, format_time, table, value
 
 if TYPE_CHECKING:
     from runstead.sdk.models.input_request import InputRequest

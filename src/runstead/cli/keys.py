@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.encryption import encryption
+from runstead.cli.shared.command import Output, listed, one_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, write_err, write_out
 from runstead.cli.shared.parsing import parse_time
 from runstead.cli.shared.render import Column, age_column, time_column
-from runstead.cli.shared.results import Output, listed, one_line
 from runstead.core.identity.project import new_key
 
 if TYPE_CHECKING:

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.render import Column, format_duration
-from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.project import ConcurrencyLimit, Rate

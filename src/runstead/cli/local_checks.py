@@ -14,7 +14,7 @@ from typing import Final
 
 from runstead import __version__
 from runstead.cli.shared import profiles
-from runstead.cli.shared.diagnostics import Finding, Level, skew
+from runstead.cli.shared.diagnostics import Finding, Level, failure, ok, skew, warning
 from runstead.server.settings import Settings, is_postgres, load, sqlite_path
 
 _DISK_BYTES_WARN: Final = 2 * 1024**3
@@ -31,7 +31,7 @@ def machine_checks(database: str | None) -> Iterator[Finding]:
     try:
         settings = load(database=database)
     except ValueError as error:
-        yield Finding("settings", "fail", str(error), "correct the variable, or unset it")
+        yield failure("settings", str(error), "correct the variable, or unset it")
         return
     yield from _settings(settings)
     yield from _store(settings, named=bool(database or os.environ.get("RUNSTEAD_DATABASE_URL")))
@@ -43,13 +43,12 @@ def _versions() -> Finding:
     python = ".".join(map(str, sys.version_info[:3]))
     detail = f"runstead {__version__}, Python {python}"
     if not _optimized():
-        return Finding(
+        return warning(
             "versions",
-            "warn",
             f"{detail}, built without --enable-optimizations: the server is slower than it could be",
             "use the Python of your distribution, of python.org or of uv, 3.13 or newer",
         )
-    return Finding("versions", "ok", detail)
+    return ok("versions", detail)
 
 
 def _optimized() -> bool:
@@ -65,28 +64,25 @@ def _config_file() -> Finding:
     try:
         file = profiles.read()
     except profiles.ProfileError as error:
-        return Finding("config file", "fail", str(error), "correct it: docs/configuration.md has an example")
+        return failure("config file", str(error), "correct it: docs/configuration.md has an example")
     if not file.exists:
-        return Finding("config file", "ok", f"{file.path} does not exist; it is optional")
+        return ok("config file", f"{file.path} does not exist; it is optional")
     if file.readable_by_others:
-        return Finding(
-            "config file",
-            "warn",
-            f"{file.path} holds a key, and others can read it",
-            f"chmod 600 {file.path}",
+        return warning(
+            "config file", f"{file.path} holds a key, and others can read it", f"chmod 600 {file.path}"
         )
-    return Finding("config file", "ok", f"{file.path} has {len(file.profiles)} profile(s)")
+    return ok("config file", f"{file.path} has {len(file.profiles)} profile(s)")
 
 
 def _files() -> Finding:
     try:
         import resource  # noqa: PLC0415
     except ImportError:  # Windows
-        return Finding("open files", "ok", "this system has no limit of open files")
+        return ok("open files", "this system has no limit of open files")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard >= _FILES_WARN:
         most = "any number of" if hard == resource.RLIM_INFINITY else f"{hard:,}"
-        return Finding("open files", "ok", f"a process may open {most} files")
+        return ok("open files", f"a process may open {most} files")
     level: Level = "fail" if hard < _FILES_FAIL else "warn"
     advice = "raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd): each open stream is an open file"
     return Finding("open files", level, f"a process may open only {hard:,} files", advice)
@@ -94,14 +90,13 @@ def _files() -> Finding:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     if settings.host not in {"127.0.0.1", "::1", "localhost"}:
-        yield Finding(
+        yield warning(
             "settings",
-            "warn",
             f"RUNSTEAD_HOST is {settings.host}: the server is reachable from the network without TLS",
             "put a reverse proxy with TLS in front of it",
         )
     else:
-        yield Finding("settings", "ok", "every RUNSTEAD_* variable is valid")
+        yield ok("settings", "every RUNSTEAD_* variable is valid")
 
 
 def _store(settings: Settings, *, named: bool) -> Iterator[Finding]:
@@ -110,7 +105,7 @@ def _store(settings: Settings, *, named: bool) -> Iterator[Finding]:
         try:
             path = sqlite_path(settings.database_url)
         except ValueError as error:
-            yield Finding("store", "fail", str(error), "set RUNSTEAD_DATABASE_URL or --database")
+            yield failure("store", str(error), "set RUNSTEAD_DATABASE_URL or --database")
             return
         yield from _sqlite(settings, path)
         if not path.exists():
@@ -124,11 +119,11 @@ def _store(settings: Settings, *, named: bool) -> Iterator[Finding]:
 
 def _no_file(path: Path, *, named: bool) -> Finding:
     if named and not path.absolute().parent.is_dir():
-        return Finding("store", "fail", f"{path}: its directory does not exist", "create the directory")
+        return failure("store", f"{path}: its directory does not exist", "create the directory")
     of_dev = Path(".runstead/runstead.db")
     if not named and of_dev.exists():
         detail = f"{path} does not exist: this is about `runstead serve`, and `runstead dev` has {of_dev}"
-        return Finding("store", "ok", f"{detail} (--database sqlite:///{of_dev})")
+        return ok("store", f"{detail} (--database sqlite:///{of_dev})")
     return Finding("store", "warn" if named else "ok", f"{path} does not exist yet: the server creates it")
 
 
@@ -138,15 +133,11 @@ def _migrated(settings: Settings) -> Finding:
     try:
         pending = asyncio.run(make_store(settings).pending())
     except (RuntimeError, OSError, ValueError, sqlite3.Error) as error:
-        return Finding(
-            "store", "fail", str(error), "is the database running, and is RUNSTEAD_DATABASE_URL right?"
-        )
+        return failure("store", str(error), "is the database running, and is RUNSTEAD_DATABASE_URL right?")
     if pending:
         detail = f"{len(pending)} pending migration(s), first {pending[0].name}"
-        return Finding(
-            "store", "warn", detail, "run `runstead db migrate`, or start the server, which applies them"
-        )
-    return Finding("store", "ok", "reachable, all migrations applied")
+        return warning("store", detail, "run `runstead db migrate`, or start the server, which applies them")
+    return ok("store", "reachable, all migrations applied")
 
 
 def _sqlite(settings: Settings, path: Path) -> Iterator[Finding]:
@@ -155,23 +146,19 @@ def _sqlite(settings: Settings, path: Path) -> Iterator[Finding]:
     oldest = oldest_sqlite()
     if sqlite3.sqlite_version_info < oldest:
         least = ".".join(map(str, oldest))
-        yield Finding(
+        yield failure(
             "engine",
-            "fail",
             f"SQLite {sqlite3.sqlite_version} is too old",
             f"install a Python that has SQLite {least} or newer",
         )
     elif settings.sqlite_synchronous == "OFF":
-        yield Finding(
+        yield warning(
             "engine",
-            "warn",
             f"SQLite {sqlite3.sqlite_version}, and RUNSTEAD_SQLITE_SYNCHRONOUS=OFF: a power loss may damage the file",
             "unset it, except for tests",
         )
     else:
-        yield Finding(
-            "engine", "ok", f"SQLite {sqlite3.sqlite_version}, synchronous {settings.sqlite_synchronous}"
-        )
+        yield ok("engine", f"SQLite {sqlite3.sqlite_version}, synchronous {settings.sqlite_synchronous}")
     yield _disk(path.absolute().parent)
 
 
@@ -181,17 +168,17 @@ def _disk(where: Path) -> Finding:
     try:
         usage = shutil.disk_usage(where)
     except OSError as error:
-        return Finding("disk", "fail", f"{where}: {error.strerror}", "is the file system mounted?")
+        return failure("disk", f"{where}: {error.strerror}", "is the file system mounted?")
     free = f"{usage.free / 1024**3:,.1f} GiB free at {where}"
     if not os.access(where, os.W_OK):
-        return Finding(
-            "disk", "fail", f"{where} cannot be written", "make it writable for the user that runs the server"
+        return failure(
+            "disk", f"{where} cannot be written", "make it writable for the user that runs the server"
         )
     if usage.free < _DISK_BYTES_FAIL:
-        return Finding("disk", "fail", free, "free disk space: without it, writes are refused")
+        return failure("disk", free, "free disk space: without it, writes are refused")
     if usage.free < _DISK_BYTES_WARN:
-        return Finding("disk", "warn", free, "free disk space soon, or set RUNSTEAD_RETENTION_DAYS")
-    return Finding("disk", "ok", free)
+        return warning("disk", free, "free disk space soon, or set RUNSTEAD_RETENTION_DAYS")
+    return ok("disk", free)
 
 
 def _postgres(url: str) -> Iterator[Finding]:
@@ -199,7 +186,7 @@ def _postgres(url: str) -> Iterator[Finding]:
         version, theirs, ours = asyncio.run(_ask_postgres(url))
     except Exception:  # noqa: BLE001 - the store's own check reports why
         return
-    yield Finding("engine", "ok", f"PostgreSQL {version}")
+    yield ok("engine", f"PostgreSQL {version}")
     yield skew("clock of the database", theirs - ours, 0.0)
 
 
@@ -226,19 +213,19 @@ def _standbys(settings: Settings) -> Iterator[Finding]:
         found = asyncio.run(check_standbys(settings))
     except Exception as error:  # noqa: BLE001 - a check does not raise
         advice = "is RUNSTEAD_DATABASE_READ_URL right, and was the primary migrated?"
-        yield Finding(check, "fail", f"they were not checked: {error}", advice)
+        yield failure(check, f"they were not checked: {error}", advice)
         return
     detail = ", ".join(f"{address} is {state}" for address, state in found)
     if any(state == "in use" for _, state in found):
-        yield Finding(check, "ok", detail)
+        yield ok(check, detail)
     else:
         advice = "the primary serves all reads: see docs/standbys.md"
-        yield Finding(check, "warn", detail, advice)
+        yield warning(check, detail, advice)
 
 
 def _signing_keys(settings: Settings) -> Iterator[Finding]:
     if settings.signing_key_file is None:
-        yield Finding("signing keys", "ok", "in the store, created when first needed")
+        yield ok("signing keys", "in the store, created when first needed")
         return
     from runstead.security.signing import read_file  # noqa: PLC0415
 
@@ -248,12 +235,12 @@ def _signing_keys(settings: Settings) -> Iterator[Finding]:
         mode = stat.S_IMODE(path.stat().st_mode)
     except (ValueError, OSError) as error:
         advice = f"create them with `runstead keys signing --out {path}`"
-        yield Finding("signing keys", "fail", str(error), advice)
+        yield failure("signing keys", str(error), advice)
         return
     if mode & 0o077:
-        yield Finding("signing keys", "warn", f"{path} can be read by other users", f"chmod 600 {path}")
+        yield warning("signing keys", f"{path} can be read by other users", f"chmod 600 {path}")
     else:
-        yield Finding("signing keys", "ok", f"{path} holds {len(keys)} keys")
+        yield ok("signing keys", f"{path} holds {len(keys)} keys")
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:
@@ -267,7 +254,7 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
     try:
         secrets = make_secrets(settings, encrypted=False)
     except ValueError as error:
-        yield Finding(check, "fail", str(error), create)
+        yield failure(check, str(error), create)
         return
     try:
         counts = asyncio.run(administration.secrets(settings.database_url))
@@ -278,16 +265,14 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
         detail += f"; the key is in {file}"
     if any(not each.readable for each in counts):
         advice = f"set {SETTING} to the key; without it, replace the webhooks' and triggers' secrets and the signing keys"
-        yield Finding(check, "fail", detail, advice)
+        yield failure(check, detail, advice)
     elif secrets.current is None and is_postgres(settings.database_url):
-        yield Finding(check, "warn", f"{detail}; no encryption key is set", f"set {SETTING}: {create}")
+        yield warning(check, f"{detail}; no encryption key is set", f"set {SETTING}: {create}")
     elif any(each.key_id is None for each in counts):
-        yield Finding(check, "warn", detail, "start the server, or run `runstead keys encryption rotate`")
+        yield warning(check, detail, "start the server, or run `runstead keys encryption rotate`")
     elif not all(each.current for each in counts):
-        yield Finding(
-            check, "warn", detail, "run `runstead keys encryption rotate`, then remove the earlier key"
-        )
+        yield warning(check, detail, "run `runstead keys encryption rotate`, then remove the earlier key")
     elif file is not None and file.exists() and file.stat().st_mode & 0o077:
-        yield Finding(check, "warn", f"{file} can be read by other users", f"chmod 600 {file}")
+        yield warning(check, f"{file} can be read by other users", f"chmod 600 {file}")
     else:
-        yield Finding(check, "ok", detail)
+        yield ok(check, detail)

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.render import Column, time_column
-from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.project import Member

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.render import Column, age_column
-from runstead.cli.shared.results import Output, listed, one_line
 from runstead.cli.shared.usage_tables import format_money, parse_money
 
 if TYPE_CHECKING:

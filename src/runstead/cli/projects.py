@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, facts, listed
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
 from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, write_err
 from runstead.cli.shared.render import Column
-from runstead.cli.shared.results import Output, facts, listed
 
 projects = App(name="projects", help="Projects of a store or of a server.")
 

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed
 from runstead.cli.shared.render import Column, Screen, age_column, format_age
-from runstead.cli.shared.results import Output, listed
 
 if TYPE_CHECKING:
     from runstead.sdk.models.push_service import PushService

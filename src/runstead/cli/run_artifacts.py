@@ -9,12 +9,11 @@ from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import RunId
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import Column, format_size, safe
-from runstead.cli.shared.results import Output, listed
 
 _CHUNK_BYTES: Final = 8 * 1024 * 1024
 

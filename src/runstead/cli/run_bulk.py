@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import EVERY_RUN, RunSelection, Yes
 from runstead.cli.shared.output import confirm, fail, write_err
 from runstead.cli.shared.render import safe
-from runstead.cli.shared.results import Output
 
 if TYPE_CHECKING:
     from runstead.sdk.models.bulk_job import BulkJob

@@ -1,4 +1,4 @@
-"""`runstead runs create|retry|resume|approve|reject`."""
+"""`runstead runs create|retry|resume|approve|reject|signal`."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, one_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import (
@@ -19,14 +19,8 @@ from runstead.cli.shared.options import (
     RunId,
 )
 from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.parsing import (
-    json_or_text,
-    name_value_pairs,
-    parse_time,
-    read_config,
-)
+from runstead.cli.shared.parsing import json_or_text, name_value_pairs, parse_time, read_config
 from runstead.cli.shared.render import document, safe
-from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.run import Accepted, CreatedRun
@@ -213,6 +207,25 @@ def reject_run(
 
 def _answered(done: "Accepted", how: str) -> Output:
     return one_line(done, "it already had this answer" if done.duplicate else how)
+
+
+@command(runs, "signal")
+def signal_run(
+    client: Client,
+    run_id: RunId,
+    name: Annotated[str, "The name that the run waits for, now or later"],
+    payload: JsonOrText = None,
+    /,
+    *,
+    once: Annotated[
+        str | None, Parameter(name="--id", help="Send it once: a repeat with this id sends nothing")
+    ] = None,
+) -> Output:
+    """Send a signal to a run, which takes it once when it waits for it."""
+    value = json_or_text(payload)
+    sent = client.runs.signal(run_id, name, value, idempotency_key=once)
+    taken = "the run has taken it" if sent.delivered else "the run takes it when it waits for it"
+    return one_line(sent, f"{'it was sent before' if sent.duplicate else 'sent'}: {taken}")
 
 
 def _resume_type(reason: str | None, *, approve: bool | None) -> Any:

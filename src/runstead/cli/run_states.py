@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING, Annotated
 
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, one_line
 from runstead.cli.shared.options import RunId, Yes
 from runstead.cli.shared.output import confirm
 from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.render import Column, Screen, table
-from runstead.cli.shared.results import Output, one_line
 from runstead.cli.shared.usage_tables import model_name, token_columns
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import sys
 from itertools import islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from msgspec.json import encode
@@ -11,19 +11,25 @@ from runstead.cli import (  # noqa: F401 - each adds its commands to the group
     run_bulk,
     run_cancel,
     run_changes,
-    run_compensations,
     run_logs,
     run_output,
-    run_signals,
     run_states,
 )
 from runstead.cli.run_group import runs
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import EVERY_RUN, AsJson, RunId, RunSelection
 from runstead.cli.shared.output import fail, write_out
-from runstead.cli.shared.render import Screen, details, document, format_time, table
-from runstead.cli.shared.results import Output, listed
+from runstead.cli.shared.render import (
+    Column,
+    Screen,
+    age_column,
+    details,
+    document,
+    format_time,
+    table,
+    value,
+)
 from runstead.cli.shared.run_tables import (
     RUN_FIELDS,
     attempt_columns,
@@ -32,6 +38,9 @@ from runstead.cli.shared.run_tables import (
     run_details,
     value_columns,
 )
+
+if TYPE_CHECKING:
+    from runstead.sdk.models.run import Compensation, Signal
 
 runs.command("runstead.cli.run_artifacts:artifacts", name="artifacts", help="List and download artifacts.")
 
@@ -146,3 +155,38 @@ def tree(client: Client, run_id: RunId, /, *, json: bool) -> Output:
     """Show the run's family as a tree."""
     family = list(client.runs.iter_tree(run_id, fields=None if json else RUN_FIELDS))
     return Output(family, format_tree(family, run_id, Screen.of()))
+
+
+@command(runs, "signals")
+def list_signals(
+    client: Client,
+    run_id: RunId,
+    /,
+    *,
+    taken: Annotated[
+        bool | None, Parameter(help="Only those that the run has taken, or not", negative="--not-taken")
+    ] = None,
+) -> Output:
+    """List the signals of a run, oldest first."""
+    found = list(client.runs.iter_signals(run_id, taken=taken))
+    columns: list[Column[Signal]] = [
+        Column("SIGNAL", lambda one: one.name, keep_whole=True),
+        Column("PAYLOAD", lambda one: value(one.payload) or "null"),
+        age_column("SENT", lambda one: one.created_at, drop_rank=2),
+        Column("TAKEN BY EVENT", lambda one: "" if one.event_id is None else str(one.event_id), drop_rank=1),
+    ]
+    return listed(found, columns, "signals")
+
+
+@command(runs, "compensations")
+def list_compensations(client: Client, run_id: RunId, /) -> Output:
+    """List the compensations of a run, in the order of their registration, with their runs once it has ended."""
+    found = client.runs.compensations(run_id).data
+    columns: list[Column[Compensation]] = [
+        Column("NUMBER", lambda one: str(one.number), number=True),
+        Column("TARGET", lambda one: one.target, keep_whole=True),
+        Column("TITLE", lambda one: one.title or "", drop_rank=2),
+        age_column("REGISTERED", lambda one: one.created_at, drop_rank=3),
+        Column("RUN", lambda one: one.run_id or "", drop_rank=1),
+    ]
+    return listed(found, columns, "compensations")

@@ -8,13 +8,12 @@ from uuid import UUID
 from cyclopts import App, Parameter
 from msgspec import UNSET
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, one_line
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, FlowControl
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import json_list, parse_time, read_config
 from runstead.cli.shared.render import format_time, safe
-from runstead.cli.shared.results import Output, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.schedule import Schedule

@@ -10,13 +10,12 @@ from runstead.cli.schedule_changes import (
     schedule_id_of,
     schedules,
 )
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_config
 from runstead.cli.shared.render import Column, Screen, age_column, details, format_time, value
-from runstead.cli.shared.results import Output, listed, one_line
 
 if TYPE_CHECKING:
     from runstead.sdk.models.schedule import Schedule

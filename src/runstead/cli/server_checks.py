@@ -12,7 +12,7 @@ import msgspec
 
 from runstead import __version__
 from runstead.cli.shared.connection import DEFAULT_URL, Destination, shown_url
-from runstead.cli.shared.diagnostics import Finding, skew
+from runstead.cli.shared.diagnostics import Finding, failure, ok, skew, warning
 
 _WAIT_S: Final = 5.0
 #: Of so many targets of pending runs it checks whether a worker serves them.
@@ -35,9 +35,8 @@ def server_findings(destination: Destination) -> Iterator[Finding]:
             if key.level == "ok":
                 yield from _unserved(http, url, destination)
     except httpx2.UnsupportedProtocol:
-        yield Finding(
+        yield failure(
             "server",
-            "fail",
             f"{where} is not a server URL: write it like {DEFAULT_URL}",
             f"correct {destination.url.source}",
         )
@@ -56,15 +55,13 @@ def _answer(where: str, ready: Any, at: float, took: float) -> Iterator[Finding]
     facts = _json(ready)
     if ready.status_code == 200 and facts.get("status") == "ready":
         engine = facts.get("store", {}).get("engine", "?") if isinstance(facts.get("store"), dict) else "?"
-        yield Finding(
-            "server", "ok", f"{where} is ready, responded in {took * 1000:.0f} ms (store: {engine})"
-        )
+        yield ok("server", f"{where} is ready, responded in {took * 1000:.0f} ms (store: {engine})")
     elif ready.status_code == 503:
         detail = f"{where} cannot commit: {facts.get('detail', 'HTTP 503')}"
-        yield Finding("server", "fail", detail, "check its log, its disk and its database")
+        yield failure("server", detail, "check its log, its disk and its database")
     else:
         detail = f"{where} responded {ready.status_code} to GET /readyz: it is not a Runstead server"
-        yield Finding("server", "fail", detail, "correct --url, RUNSTEAD_URL or the profile")
+        yield failure("server", detail, "correct --url, RUNSTEAD_URL or the profile")
     date = ready.headers.get("Date")
     try:
         theirs = None if date is None else parsedate_to_datetime(date)
@@ -78,14 +75,11 @@ def _server_version(http: Any, url: str) -> Finding:
     info = _json(http.get(f"{url}/openapi.json")).get("info")
     version = info.get("version") if isinstance(info, dict) else None
     if version == __version__:
-        return Finding("server version", "ok", f"{version}, same as this program")
+        return ok("server version", f"{version}, same as this program")
     if not isinstance(version, str):
-        return Finding(
-            "server version", "warn", "the server does not report its version", "is it a Runstead server?"
-        )
-    return Finding(
+        return warning("server version", "the server does not report its version", "is it a Runstead server?")
+    return warning(
         "server version",
-        "warn",
         f"{version}, but this program is {__version__}",
         "install the same version on both sides",
     )
@@ -93,25 +87,24 @@ def _server_version(http: Any, url: str) -> Finding:
 
 def _key(http: Any, url: str, destination: Destination) -> Finding:
     if destination.key.value is None:
-        return Finding("key", "warn", "no key is configured", "set RUNSTEAD_KEY or add a key to a profile")
+        return warning("key", "no key is configured", "set RUNSTEAD_KEY or add a key to a profile")
     answer = http.get(f"{url}/projects", headers={"Authorization": f"Bearer {destination.key.value}"})
     if answer.status_code != 200:
         code = _json(answer).get("code", answer.status_code)
-        return Finding(
-            "key", "fail", f"the server rejected it ({code})", f"correct the key of {destination.key.source}"
+        return failure(
+            "key", f"the server rejected it ({code})", f"correct the key of {destination.key.source}"
         )
     found = _json(answer).get("data", [])
     slugs = sorted(str(one.get("slug")) for one in found if isinstance(one, dict))
     wanted = destination.project.value
     known = {str(one.get(name)) for one in found if isinstance(one, dict) for name in ("id", "slug")}
     if wanted is not None and wanted not in known:
-        return Finding(
+        return failure(
             "key",
-            "fail",
             f"it has no access to the project {wanted}",
             f"correct {destination.project.source}; it has access to: {', '.join(slugs[:10]) or 'none'}",
         )
-    return Finding("key", "ok", f"valid for {', '.join(slugs[:10]) or 'no project'}")
+    return ok("key", f"valid for {', '.join(slugs[:10]) or 'no project'}")
 
 
 def _unserved(http: Any, url: str, destination: Destination) -> Iterator[Finding]:
@@ -129,9 +122,8 @@ def _unserved(http: Any, url: str, destination: Destination) -> Iterator[Finding
             )
         )
         if run.get("unserved_since"):
-            yield Finding(
+            yield warning(
                 "workers",
-                "warn",
                 f"no online worker serves {target}: the run {run.get('run_id')} is pending since {run['unserved_since']}",
                 "start a worker that serves it: `runstead workers targets` shows what workers serve",
             )

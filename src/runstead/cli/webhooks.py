@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.shared.command import Client, command
+from runstead.cli.shared.command import Client, Output, command, listed, one_line, with_secret
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_text
 from runstead.cli.shared.render import Column, age_column, time_column
-from runstead.cli.shared.results import Output, listed, one_line, with_secret
 
 if TYPE_CHECKING:
     from runstead.sdk.models.webhook import CreatedWebhook, Delivery, Webhook
@@ -45,7 +44,9 @@ def create_webhook(
     /,
     *,
     event: Annotated[list[str] | None, "Such as run.completed; may repeat. Else all events"] = None,
-    format: Annotated[Literal["standard", "slack", "cloudevents"], "The form of the bodies"] = "standard",  # noqa: A002 - the option's name
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["standard", "slack", "cloudevents"], "The form of the bodies"
+    ] = "standard",
 ) -> Output:
     """Send new events to a URL. The secret that verifies them is shown only once."""
     made = client.webhooks.create(url, event or ("*",), format=format)

@@ -6,6 +6,7 @@ Each piece stores a mark in the target, so an interrupted copy continues where i
 import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
+from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -139,13 +140,5 @@ def shared(source: dict[str, Table], target: dict[str, Table]) -> dict[str, Tabl
 
 def in_order(tables: dict[str, Table]) -> dict[str, Table]:
     """Order the tables so that each follows the tables that it references."""
-    ordered: dict[str, Table] = {}
-    while len(ordered) < len(tables):
-        ready = [
-            name
-            for name, table in sorted(tables.items())
-            if name not in ordered and table.references - {name} <= ordered.keys()
-        ]
-        assert ready, "the references of the tables form a cycle"
-        ordered |= {name: tables[name] for name in ready}
-    return ordered
+    references = {name: sorted(table.references - {name}) for name, table in sorted(tables.items())}
+    return {name: tables[name] for name in TopologicalSorter(references).static_order()}

@@ -1,6 +1,5 @@
 """Send webhook deliveries, signed as Standard Webhooks specifies. Called by a loop."""
 
-import random
 import re
 import time
 from email.utils import parsedate_to_datetime
@@ -8,6 +7,7 @@ from typing import Final, Literal
 
 from runstead import __version__
 from runstead.commands.app import App
+from runstead.commands.runs import dice
 from runstead.commands.webhooks import decrypted
 from runstead.core import limits
 from runstead.core.clock import now_ms, to_ms
@@ -32,10 +32,9 @@ async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery
         attempt = await _attempt(egress, decrypted(app.secrets, webhook), delivery)
     except Error as error:
         attempt = Attempt(delivery.attempts, f"The delivery could not be signed: {error.message}")
-    dice = random.random()  # noqa: S311 - jitter, not a secret
 
     def decide(known: Webhook, current: Delivery, now: int) -> Pair:
-        return record_attempt(known, current, attempt, now, dice)
+        return record_attempt(known, current, attempt, now, dice())
 
     hook, sent = await app.store.webhooks.settle(webhook.project_id, webhook.id, delivery.id, decide)
     if attempt.reason is None:

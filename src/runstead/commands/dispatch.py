@@ -1,7 +1,6 @@
 """Dispatch runs to push services, and stop cancelled runs there (contract A7). Called by a loop."""
 
 import asyncio
-import random
 import re
 import secrets
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import msgspec
 import structlog
 
 from runstead.commands.app import App
-from runstead.commands.runs import apply_at
+from runstead.commands.runs import apply_at, dice
 from runstead.core import limits, trace_context
 from runstead.core.errors import Error
 from runstead.core.identity.issuer import Issuer
@@ -44,7 +43,7 @@ async def take(app: App, share: FairShare, after: str = "") -> list[Run]:
     def decide(run: Run, now: int, services: Sequence[PushService]) -> Transition:
         available_at[run.seq] = run.available_at or now
         return transitions.dispatch(
-            run, now=now, service=_service_for(run, services), token=secrets.token_hex(16), dice=_dice()
+            run, now=now, service=_service_for(run, services), token=secrets.token_hex(16), dice=dice()
         )
 
     found = await app.store.runs.dispatch(share, decide, after)
@@ -63,10 +62,6 @@ def _service_for(run: Run, services: Sequence[PushService]) -> PushService | Non
 
 def _details(run: Run) -> AgentDetails:
     return msgspec.json.decode(run.agent or b"{}", type=AgentDetails)
-
-
-def _dice() -> float:
-    return random.random()  # noqa: S311 - jitter, not a secret
 
 
 async def deliver(app: App, run: Run) -> Outcome:
@@ -91,7 +86,7 @@ async def deliver(app: App, run: Run) -> Outcome:
             run,
             now=loaded.now,
             reason=verdict.reason,
-            dice=_dice(),
+            dice=dice(),
             token=token,
             final=verdict.final,
             retry_after_ms=verdict.retry_after_ms,
@@ -149,7 +144,7 @@ async def stop(app: App, run: Run) -> bool:
     stopped = False
     for number in range(limits.stop_tries_max):
         if number:
-            await asyncio.sleep(2 ** (number - 1) * (0.5 + _dice() / 2))
+            await asyncio.sleep(2 ** (number - 1) * (0.5 + dice() / 2))
         try:
             answer = await _call(app, run, "DELETE", limits.stop_s_max)
         except EgressError as error:

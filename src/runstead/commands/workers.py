@@ -247,7 +247,10 @@ async def claim(
         if limited:
             keys.append(slot_key(project))
         with app.notifier.subscribe(*keys) as change:
-            while True:
+            while not (app.stopping.is_set() or await disconnected()):
+                if await app.worker(worker.id) is None:  # it was removed while the claim waited
+                    raise not_found("Worker")
+                change.clear()
                 left = until - loop.time()
                 runs = await lease(last=left <= 0)
                 if runs or left <= 0:
@@ -261,11 +264,6 @@ async def claim(
                     )
                     delay = min((each for each in (delay, token) if each is not None), default=None)
                 await pause(change, min(left, _pause(delay)))
-                if app.stopping.is_set() or await disconnected():
-                    break
-                if await app.worker(worker.id) is None:  # it was removed while the claim waited
-                    raise not_found("Worker")
-                change.clear()
     # A first attempt has no earlier session.
     return [LeasedRun(run, await _session(app, run) if run.attempt > 1 else None) for run in runs]
 

@@ -264,12 +264,9 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Retry the failed runs of a complete batch as a new batch: all of them, or none."""
-    body = call.body
+    members = msgspec.structs.asdict(call.body)
     return await call.idempotent(
-        lambda record: commands.retry(
-            *named(call), cancelled=body.cancelled, name=body.name, idempotency=record
-        ),
-        _created,
+        lambda record: commands.retry(*named(call), **members, idempotency=record), _created
     )
 
 

@@ -20,7 +20,7 @@ from runstead.http.framework.list_page import CursorQuery, listed, position_by_n
 from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import Moment, Name, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
-from runstead.http.records import token_members
+from runstead.http.records import ModelUsage, token_members
 
 routes = Routes("Usage")
 
@@ -114,20 +114,12 @@ class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
     until: Moment | None = None
 
 
-class PricedUsage(msgspec.Struct, frozen=True):
+class PricedUsage(ModelUsage, frozen=True):
     """The usage of a model. Provider and model are null if the completions named none.
 
     `cost_micros` is in millionths of your currency, null without a price.
     """
 
-    provider: str | None
-    model: str | None
-    runs: int
-    input_tokens: int
-    output_tokens: int
-    cached_input_tokens: int
-    reasoning_tokens: int
-    total_tokens: int
     cost_micros: int | None
 
 

@@ -1,5 +1,6 @@
 """Targets that workers have registered: `/projects/{project}/targets`."""
 
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -7,10 +8,12 @@ from msgspec import Meta
 
 from runstead.commands import targets as commands
 from runstead.core import limits
-from runstead.core.queue.target import RegisteredTarget
+from runstead.http.answers import page_of
+from runstead.http.arguments import scoped
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
-from runstead.http.framework.values import PageInfo, PageLimit
+from runstead.http.framework.problems import LOOKUP
+from runstead.http.framework.values import PageLimit
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Workers")
@@ -41,20 +44,13 @@ class TargetView(msgspec.Struct, frozen=True):
     registered_at: Timestamp
 
 
-class TargetPage(msgspec.Struct, frozen=True):
-    data: list[TargetView]
-    page_info: PageInfo
+TargetPage = page_of("TargetPage", TargetView)
+_view = partial(view_of, TargetView)
 
 
-@routes.route(
-    "GET", "/projects/{project}/targets", query=TargetsQuery, answer=TargetPage, errors=("NOT_FOUND",)
-)
+@routes.route("GET", "/projects/{project}/targets", query=TargetsQuery, answer=TargetPage, errors=LOOKUP)
 async def targets(call: Call[Nothing, TargetsQuery]) -> Reply:
     """List the targets that the project's workers have registered, by name."""
     query = call.query
-    found = await commands.page(call.app, call.principal, call.path["project"], query.cursor, query.limit)
+    found = await commands.page(*scoped(call), query.cursor, query.limit)
     return Reply(200, paged(fitted(found, _view), query.cursor or None, lambda last: last.target))
-
-
-def _view(target: RegisteredTarget) -> TargetView:
-    return view_of(TargetView, target)

@@ -1,7 +1,7 @@
 """Triggers: `/projects/{project}/triggers…`, and `/triggers/{token}`, which external systems call."""
 
 from typing import Annotated, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import Meta
@@ -172,11 +172,9 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 @routes.route("PATCH", _TRIGGER, body=UpdateTrigger, answer=TriggerAnswer, errors=CHANGE)
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename, enable or disable a trigger, or let other events start its runs."""
-    body = call.body
+    members = msgspec.structs.asdict(call.body)
     return await call.idempotent(
-        lambda record: commands.change(
-            *named(call), name=body.name, enabled=body.enabled, event=body.event, idempotency=record
-        ),
+        lambda record: commands.change(*named(call), **members, idempotency=record),
         lambda trigger: Reply(200, TriggerAnswer(view(trigger))),
     )
 
@@ -249,17 +247,10 @@ async def fire(call: Call[Nothing, Nothing]) -> Reply:
 def _form(text: bytes) -> bytes:
     """Convert a form into a JSON object. A repeated field becomes a list. Raises INVALID_REQUEST."""
     try:
-        pairs = parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_fields_max)
+        fields = parse_qs(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_fields_max)
     except ValueError:
         message = f"The body is not a URL-encoded form in UTF-8 with at most {_fields_max:,} fields"
         raise invalid_at("$", "not a form", message) from None
-    fields: dict[str, str | list[str]] = {}
-    for name, value in pairs:
-        known = fields.get(name)
-        if known is None:
-            fields[name] = value
-        elif isinstance(known, list):
-            known.append(value)
-        else:
-            fields[name] = [known, value]
-    return msgspec.json.encode(fields)
+    return msgspec.json.encode(
+        {name: found if len(found) > 1 else found[0] for name, found in fields.items()}
+    )

@@ -3,12 +3,11 @@
 import msgspec
 
 from runstead.commands import values as commands
-from runstead.core.clock import iso
 from runstead.core.runs.values import ValueName
 from runstead.http.answers import answer_of
 from runstead.http.arguments import on_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.views import Json, Timestamp
+from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.runs import MISSING, InProject
 
 routes = Routes("Runs")
@@ -34,5 +33,4 @@ Values = answer_of("Values", data=list[ValueView])
 async def values(call: Call[Nothing, ValueFilter]) -> Reply:
     """List the named values that a run's worker has set, at any time, also after the run's end."""
     found = await commands.of_run(*on_run(call), call.query.name)
-    views = [ValueView(one.name, msgspec.Raw(one.value), one.event_id, iso(one.updated_at)) for one in found]
-    return Reply(200, Values(views))
+    return Reply(200, Values([view_of(ValueView, one) for one in found]))

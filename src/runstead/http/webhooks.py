@@ -172,11 +172,9 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 @routes.route("PATCH", _WEBHOOK, body=UpdateWebhook, answer=WebhookAnswer, errors=CHANGE)
 async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change a webhook's URL or events, enable or disable it."""
-    body = call.body
+    members = msgspec.structs.asdict(call.body)
     return await call.idempotent(
-        lambda record: commands.change(
-            *named(call), url=body.url, events=body.events, enabled=body.enabled, idempotency=record
-        ),
+        lambda record: commands.change(*named(call), **members, idempotency=record),
         lambda webhook: Reply(200, WebhookAnswer(view(webhook))),
     )
 

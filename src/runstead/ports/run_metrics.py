@@ -47,17 +47,16 @@ def count(written: Written) -> None:
     _counts.events += len(transition.events)
     if before is None:
         _counts.created += 1
-    if written.compensations:
-        _counts.created += sum(each.version == 1 for each in written.compensations)
-    ended = run.terminal and (before is None or not before.terminal)
-    if ended:
-        _counts.ended[run.status] += 1
     if transition.ended is not None:
         _counts.attempts[transition.ended.outcome] += 1
-    elif ended and before is not None and _in_attempt(before):
-        _counts.attempts[run.status] += 1
+    if run.terminal and (before is None or not before.terminal):
+        _counts.ended[run.status] += 1
+        if transition.ended is None and before is not None and _in_attempt(before):
+            _counts.attempts[run.status] += 1
     for descendant in written.cancelled:
         _counts.ended[descendant.status] += 1
+    if written.compensations:
+        _counts.created += sum(each.version == 1 for each in written.compensations)
 
 
 def _in_attempt(run: Run) -> bool:

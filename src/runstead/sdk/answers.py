@@ -8,7 +8,7 @@ from runstead.sdk.models.run import Accepted, Run, RunValues, Signalled
 from runstead.sdk.models.value import Codec, packed
 from runstead.sdk.resources import Calls, Resources
 from runstead.sdk.routes.call import Call
-from runstead.sdk.routes.route import procedure
+from runstead.sdk.routes.route import procedure, route
 from runstead.sdk.routes.runs import ResumeType
 from runstead.sdk.routes.values import decoded
 
@@ -25,11 +25,10 @@ _TYPES: Final[dict[str, ResumeType]] = {
 
 def decide(
     run_id: str, *, approved: bool, reason: str | None = None, tool_call_id: str | None = None
-) -> Answering:
+) -> Call[Accepted]:
     """Approve or reject. The server knows the run's open approvals."""
     result = approved if reason is None else {"approved": approved, "reason": reason}
-    accepted: Accepted = yield _CALLS.runs.resume(run_id, result, type="approval", tool_call_id=tool_call_id)
-    return accepted
+    return _CALLS.runs.resume(run_id, result, type="approval", tool_call_id=tool_call_id)
 
 
 def resume(run_id: str, result: Any, *, is_error: bool, codec: Codec | None = None) -> Answering:
@@ -57,31 +56,32 @@ class Answers(Resources):
     RunsteadError with 409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT where the run does not wait for it.
     """
 
-    @procedure
+    @route
     def approve(
         self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None
-    ) -> Answering:
+    ) -> Call[Accepted]:
         """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for.
 
         `tool_call_id` is needed only where several approvals are open: TOOL_RESULT_CONFLICT lists them.
         """
         return decide(run_id, approved=True, reason=reason, tool_call_id=tool_call_id)
 
-    @procedure
-    def reject(self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None) -> Answering:
+    @route
+    def reject(
+        self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None
+    ) -> Call[Accepted]:
         """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for; see `approve`."""
         return decide(run_id, approved=False, reason=reason, tool_call_id=tool_call_id)
 
-    @procedure
-    def values(self, run_id: str) -> Generator[Call[Any], Any, RunValues]:
+    @route
+    def values(self, run_id: str) -> Call[RunValues]:
         """Return the values that the run's handler has set with `ctx.set`, at any time."""
-        values: RunValues = yield _CALLS.runs.values(run_id)
-        return values
+        return _CALLS.runs.values(run_id)
 
-    @procedure
-    def value(self, run_id: str, name: str, default: Any = None) -> Generator[Call[Any], Any, Any]:
+    @route
+    def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
         """Return one value of the run (any JSON), `default` where it is not set."""
-        return (yield _CALLS.runs.value(run_id, name, default))
+        return _CALLS.runs.value(run_id, name, default)
 
     @procedure
     def decoded(self, run: Run) -> Generator[Call[Any], Any, Run]:
@@ -91,11 +91,10 @@ class Answers(Resources):
         """
         return (yield from decoded(run, self.codec))
 
-    @procedure
+    @route
     def signal(
         self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
-    ) -> Generator[Call[Any], Any, Signalled]:
+    ) -> Call[Signalled]:
         """Send a signal, which the run takes once with `ctx.wait_for_event(name)`: now, or when it waits for it."""
         calls = Calls(codec=self.codec)
-        sent: Signalled = yield calls.runs.signal(run_id, name, payload, idempotency_key=idempotency_key)
-        return sent
+        return calls.runs.signal(run_id, name, payload, idempotency_key=idempotency_key)

@@ -11,7 +11,7 @@ import msgspec
 from runstead.sdk import answers
 from runstead.sdk.errors import RunCancelled, RunFailed, UnexpectedAnswerError
 from runstead.sdk.models.event import TERMINAL_EVENTS, Event
-from runstead.sdk.models.run import AccessToken, Cancelled, Run, RunValues, Signalled, Status
+from runstead.sdk.models.run import Accepted, AccessToken, Cancelled, Run, RunValues, Signalled, Status
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog
@@ -77,16 +77,16 @@ class Handle(Resource[S_co], Generic[S_co, T]):
         """Return one value of the run (any JSON), `default` where it is not set."""
         return _CALLS.runs.value(self.id, name, default)
 
-    @procedure
-    def approve(self, *, reason: str | None = None, tool_call_id: str | None = None) -> answers.Answering:
+    @route
+    def approve(self, *, reason: str | None = None, tool_call_id: str | None = None) -> Call[Accepted]:
         """Approve what the run asks with `ctx.wait_for_approval`. 409 TOOL_RESULT_NOT_WAITING where it asks nothing.
 
         `tool_call_id` is needed only where several approvals are open: TOOL_RESULT_CONFLICT lists them.
         """
         return answers.decide(self.id, approved=True, reason=reason, tool_call_id=tool_call_id)
 
-    @procedure
-    def reject(self, *, reason: str | None = None, tool_call_id: str | None = None) -> answers.Answering:
+    @route
+    def reject(self, *, reason: str | None = None, tool_call_id: str | None = None) -> Call[Accepted]:
         """Reject what the run asks with `ctx.wait_for_approval`; see `approve`."""
         return answers.decide(self.id, approved=False, reason=reason, tool_call_id=tool_call_id)
 

@@ -28,7 +28,10 @@ class Validation(TypedDict, total=False):
 
 
 class HandlerOptions(Isolation, Validation, total=False):
-    """The options of every decorator: see `App.task`, `Isolation` and `Validation`."""
+    """The options of every decorator: see `App.task`, `Isolation` and `Validation`.
+
+    `retries` is 0 by default. `timeout_seconds` and `pinned` are None: no bound, and that of the app.
+    """
 
     retries: int
     timeout_seconds: float | None

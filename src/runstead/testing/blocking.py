@@ -106,6 +106,7 @@ class BlockingTestbed:
     result = _blocking(Testbed.result)
     approve = _blocking(Testbed.approve)
     respond = _blocking(Testbed.respond)
+    retry = _blocking(Testbed.retry)
     publish = _blocking(Testbed.publish)
     signal = _blocking(Testbed.signal)
     cancel = _blocking(Testbed.cancel)
@@ -113,7 +114,3 @@ class BlockingTestbed:
     advance = _blocking(Testbed.advance)
     deploy = _blocking(Testbed.deploy)
     settle = _blocking(Testbed.settle)
-
-    def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
-        """As `Testbed.retry`."""
-        return self._runner.run(self.bed.retry(run, from_step, **options))

@@ -190,7 +190,7 @@ class Testbed:
         await self.settle()
         return sent
 
-    async def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
+    async def retry(self, /, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
         """Retry a run that has ended, and return the new run when it cannot continue.
 
         `from_step` is the id of a step, or "failed": see `client.runs.retry`, which also describes the options.

@@ -21,12 +21,24 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
+def ok(check: str, detail: str) -> Finding:
+    return Finding(check, "ok", detail)
+
+
+def warning(check: str, detail: str, advice: str) -> Finding:
+    return Finding(check, "warn", detail, advice)
+
+
+def failure(check: str, detail: str, advice: str) -> Finding:
+    return Finding(check, "fail", detail, advice)
+
+
 def skew(check: str, seconds: float, coarse_s: float) -> Finding:
     """A finding about another clock, `seconds` ahead of this machine's, known to `coarse_s` seconds."""
     off = max(abs(seconds) - coarse_s, 0.0)
     way = "ahead of" if seconds > 0 else "behind"
     if off < _SKEW_S_WARN:
-        return Finding(check, "ok", "agrees with this machine's clock")
+        return ok(check, "agrees with this machine's clock")
     level: Level = "fail" if off >= _SKEW_S_FAIL else "warn"
     return Finding(
         check,

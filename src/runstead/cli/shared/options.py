@@ -5,13 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.shared.parsing import (
-    check_targets,
-    label_filters,
-    parse_debounce,
-    parse_time,
-    parse_unique,
-)
+from runstead.cli.shared.parsing import check_targets, label_filters, parse_debounce, parse_time, parse_unique
 
 Database = Annotated[
     str | None, Parameter(help="postgresql://… or sqlite:///<path>; else RUNSTEAD_DATABASE_URL")

@@ -100,7 +100,7 @@ class SqlAlerts(SqlProjectRecords[Alert]):
 
 
 def _webhooks(project_id: str) -> Steps[list[Webhook]]:
-    return (yield from select("enabled_webhooks", Webhook, project_ids=[project_id]))
+    return select("enabled_webhooks", Webhook, project_ids=[project_id])
 
 
 def _add(new: Sequence[Delivery]) -> Steps[list[Delivery]]:

@@ -3,7 +3,6 @@ reads sums until its commit.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -176,7 +175,7 @@ def load_ledger(project_id: str, runs: Sequence[Run], now: int, *, rated: bool =
     facts = {run.seq: facts_of(run) for run in runs}
     if any(budget.period == "run_family" for budget in found):
         missing = sorted({run.root_seq or run.seq for run in runs} - facts.keys())
-        rows = yield from select_rows("facts_of_runs", seqs=missing) if missing else _none()
+        rows = (yield from select_rows("facts_of_runs", seqs=missing)) if missing else []
         facts |= {row.pop("seq"): Facts(**row) for row in rows}
     counting = {run.seq: _counting(found, run, facts, now) for run in runs}
     sums = yield from _sums(key for pairs in counting.values() for _, key in pairs)
@@ -191,11 +190,6 @@ def load_ledger(project_id: str, runs: Sequence[Run], now: int, *, rated: bool =
             if found or seq in rates
         }
     )
-
-
-def _none() -> Steps[list[dict[str, Any]]]:
-    return []
-    yield  # a generator without steps
 
 
 def _counting(

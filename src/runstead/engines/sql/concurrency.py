@@ -125,12 +125,10 @@ def occupied(
     """(the time in ms, limit) for each limit of these projects. `claims`: nothing is counted where claims have no
     limit.
     """
-    return (
-        yield from select_timed(
-            "occupancies",
-            Occupied,
-            project_ids=list(project_ids),
-            most=most,
-            uncounted=_NO_LIMIT if claims else _NO_LIMIT + 1,
-        )
+    return select_timed(
+        "occupancies",
+        Occupied,
+        project_ids=list(project_ids),
+        most=most,
+        uncounted=_NO_LIMIT if claims else _NO_LIMIT + 1,
     )

@@ -52,7 +52,7 @@ class SqlConversations(SqlNoun):
     def create(
         self, now: int, conversation: Conversation, idempotency: Idempotency = None
     ) -> Steps[Conversation]:
-        return (yield from add_conversation(replace(conversation, created_at=now, updated_at=now)))
+        return add_conversation(replace(conversation, created_at=now, updated_at=now))
 
     async def get(self, conversation_id: str) -> Conversation | None:
         return await self._database.read(first, "conversation", Conversation, id=conversation_id)

@@ -66,7 +66,7 @@ def checked_page(
 
 
 def counted() -> Steps[list[_StatusCount]]:
-    return (yield from select("stats_runs", _StatusCount))
+    return select("stats_runs", _StatusCount)
 
 
 def stats_of(engine: str, counts: Sequence[_StatusCount], sizes: Sizes, tables: list[TableSize]) -> Stats:

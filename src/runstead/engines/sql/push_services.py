@@ -116,7 +116,7 @@ class SqlPushServices(SqlNoun):
 
 def services_reaching(project_ids: Sequence[str], time: int) -> Steps[list[PushService]]:
     """The services that get runs of these projects, as of `time` in ms."""
-    return (yield from _services("push_services_reaching", time, project_ids=list(project_ids)))
+    return _services("push_services_reaching", time, project_ids=list(project_ids))
 
 
 def _service(service_id: str, time: int) -> Steps[PushService | None]:

@@ -140,7 +140,7 @@ class SqlWebhooks(SqlProjectRecords[Webhook]):
     @command
     def prune(self, now: int, age_ms: int, limit: int) -> Steps[int]:
         before = {"created_before": now - age_ms, "attempt_before": now - limits.delivery_overdue_ms_max}
-        return (yield from execute("prune_deliveries", None, **before, limit=limit))
+        return execute("prune_deliveries", None, **before, limit=limit)
 
     def _delete_beside(self, record_id: str) -> Steps[None]:
         yield from execute("delete_deliveries", webhook_id=record_id)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from math import inf
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import structlog
@@ -25,7 +25,7 @@ from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
 from runstead.http.framework.admission import Admission, lag_s_max
-from runstead.http.framework.body import Disconnected, parse_body, parse_query
+from runstead.http.framework.body import Disconnected, decode_body, parse_query
 from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.location import Location, member
 from runstead.http.framework.problems import problem, redacted
@@ -57,30 +57,12 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Call(Generic[B, Q]):
-    """A decoded request, as a handler receives it. `plain` is the body as dicts, lists and scalars, `raw` its text."""
+    """A decoded request, as a handler receives it."""
 
-    __slots__ = (
-        "_request",
-        "_server",
-        "app",
-        "body",
-        "has_secret",
-        "path",
-        "plain",
-        "principal",
-        "query",
-        "raw",
-    )
+    __slots__ = ("_request", "_server", "app", "body", "has_secret", "path", "principal", "query", "raw")
 
     def __init__(
-        self,
-        server: "Server",
-        request: Request,
-        principal: Principal,
-        query: Q,
-        body: B,
-        plain: Any,
-        raw: bytes,
+        self, server: "Server", request: Request, principal: Principal, query: Q, body: B, raw: bytes
     ) -> None:
         self._server = server
         self._request = request
@@ -90,7 +72,6 @@ class Call(Generic[B, Q]):
         self.query = query
         self.body = body
         self.raw = raw
-        self.plain = plain
         self.has_secret = False  # if set, the answer carries a secret that was made for it
 
     def header(self, name: bytes) -> str | None:
@@ -200,7 +181,7 @@ def tag_headers(tag: str) -> dict[str, str]:
     return {"ETag": tag, "Cache-Control": "private, no-cache"}
 
 
-class Operation(NamedTuple):
+class Operation(msgspec.Struct, frozen=True):
     """A route, with all that decoding and documentation need."""
 
     method: str
@@ -408,8 +389,7 @@ class Endpoint:
             return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
         headers, origin = request.headers, request.origin
         principal = _ANONYMOUS
-        overload = self.early(operation.method, headers)
-        if overload is not None:
+        if operation.lag_s_max != inf and (overload := self.early(request.method, headers)) is not None:
             raise overload
         if not operation.open:
             credential = headers.get(b"authorization"), headers.get(b"x-api-key")
@@ -425,13 +405,11 @@ class Endpoint:
         raw = b""
         if operation.method != "GET" and not operation.streamed:
             raw = await request.body(operation.body_bytes_max)
-        body, plain = (_nothing, None) if operation.body is Nothing else parse_body(raw, operation.body)
-        query = (
-            _nothing
-            if operation.query is Nothing
-            else parse_query(request.query_string, operation.query, strict=operation.strict)
-        )
-        call: Call[Any, Any] = Call(self._server, request, principal, query, body, plain, raw)
+        body = _nothing if operation.body is Nothing else decode_body(raw, operation.body)
+        query = _nothing
+        if operation.query is not Nothing:
+            query = parse_query(request.query_string, operation.query, strict=operation.strict)
+        call: Call[Any, Any] = Call(self._server, request, principal, query, body, raw)
         try:
             if tracing.tracer is None:
                 reply = await operation.handler(call)

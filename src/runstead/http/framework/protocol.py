@@ -144,10 +144,7 @@ class Protocol(WriteDeadline):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase != _HEADER:  # trailers are ignored
             return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         # The sum is an upper bound: it may include bytes of the body, so the exact size is computed.
@@ -158,6 +155,8 @@ class Protocol(WriteDeadline):
         self._phase = _BODY
         self._unparsed = self._grown = 0
         headers = dict(self.headers)
+        if b"expect" in headers:
+            self.expect_100_continue = headers[b"expect"].lower() == b"100-continue"
         self._origin = self._origin_of(self.headers, headers)
         if not self._begin_plain(headers):
             self._begin_asgi()

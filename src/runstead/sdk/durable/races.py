@@ -1,13 +1,12 @@
 """The first of several waits: which one it was is a step of its own, so each try of the handler gets the same."""
 
 import asyncio
-import inspect
 from collections.abc import Awaitable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from runstead.sdk.durable.branch import Branch
 from runstead.sdk.durable.emitter import LeaseLostError
-from runstead.sdk.durable.step_runner import StepRunner, current_branch, first_outcome
+from runstead.sdk.durable.step_runner import StepRunner, current_branch, end_branches, first_outcome
 from runstead.sdk.durable.suspension import Suspend, combine_first
 
 T = TypeVar("T")
@@ -49,12 +48,7 @@ class Races(StepRunner):
         finally:
             for one in branches:
                 one.closed = True
-            for number, wait in enumerate(waits.values(), 1):
-                if number in tasks:
-                    tasks[number].cancel()
-                elif inspect.iscoroutine(wait):
-                    wait.close()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await end_branches(waits.values(), tasks)
         if winner is None:
             waiting = [error for task in tasks.values() if isinstance(error := task.exception(), Suspend)]
             raise branch.suspend(combine_first(waiting, self._now()))

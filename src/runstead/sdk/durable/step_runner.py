@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeVar
@@ -364,42 +364,28 @@ class StepRunner(ValueStore):
 
     async def gather(self, *work: Awaitable[Any]) -> Any:
         """Await the work concurrently, and return its results in order; see `Context.gather`."""
-        branch = current_branch()
-        try:
-            gather_id = self._next_step_id(branch, GATHER)
-        except BaseException:
-            for one in work:
-                if inspect.iscoroutine(one):
-                    one.close()
-            raise
-        started: list[asyncio.Task[Any] | None] = [None] * len(work)
+        branch, numbers = current_branch(), range(1, len(work) + 1)
+        tasks: dict[int, asyncio.Task[Any]] = {}
 
         def start(number: int) -> asyncio.Task[Any]:
-            task = started[number - 1]
-            if task is None:
-                task = self._in_branch(branch.child(gather_id, number), work[number - 1])
-                started[number - 1] = task
-            return task
+            if number not in tasks:
+                tasks[number] = self._in_branch(branch.child(gather_id, number), work[number - 1])
+            return tasks[number]
 
         try:
+            gather_id = self._next_step_id(branch, GATHER)
             with branch.running(GATHER):
                 failed = self._history.failed_branches.get(gather_id)
                 if failed is not None and failed <= len(work):
                     # An earlier try recorded which branch failed. The others were cancelled, and do not run again.
-                    await self._wait_for_all([start(failed)], gather_id)
-                tasks = [start(number) for number in range(1, len(work) + 1)]
-                await self._wait_for_all(tasks, gather_id)
+                    await self._wait_for_all({failed: start(failed)}, gather_id)
+                await self._wait_for_all({number: start(number) for number in numbers}, gather_id)
         finally:
-            for one, task in zip(work, started, strict=True):
-                if task is not None:
-                    task.cancel()
-                elif inspect.iscoroutine(one):
-                    one.close()
-            await asyncio.gather(*(task for task in started if task is not None), return_exceptions=True)
-        waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
+            await end_branches(work, tasks)
+        waits = [error for number in numbers if isinstance(error := tasks[number].exception(), Suspend)]
         if waits:
             raise branch.suspend(combine(waits))
-        results = [task.result() for task in tasks]
+        results = [tasks[number].result() for number in numbers]
         return tuple(results) if len(results) <= _TUPLE_MAX else results
 
     def _in_branch(self, branch: Branch, work: Awaitable[T]) -> "asyncio.Task[T]":
@@ -408,19 +394,29 @@ class StepRunner(ValueStore):
         context.run(_branch.set, branch)
         return asyncio.create_task(as_coroutine(work), context=context)
 
-    async def _wait_for_all(self, tasks: "list[asyncio.Task[Any]]", gather_id: str) -> None:
+    async def _wait_for_all(self, tasks: "Mapping[int, asyncio.Task[Any]]", gather_id: str) -> None:
         """Wait until all tasks are done, or until one fails. Record which one failed, and raise its exception."""
         failed = await first_outcome(
-            dict(enumerate(tasks, 1)), lambda error: error is not None and not isinstance(error, Suspend)
+            tasks, lambda error: error is not None and not isinstance(error, Suspend)
         )
         if failed is None:
             return
-        error = tasks[failed - 1].exception()
+        error = tasks[failed].exception()
         assert error is not None
         if isinstance(error, Exception) and gather_id not in self._history.failed_branches:
             value = {"step_id": gather_id, "branch": failed}
             self._emit_custom(GATHER_FAILED, value)
         raise error
+
+
+async def end_branches(work: Iterable[Awaitable[Any]], tasks: "Mapping[int, asyncio.Task[Any]]") -> None:
+    """Cancel the tasks of branches, which are numbered from 1, and close the coroutines that were not started."""
+    for number, one in enumerate(work, 1):
+        if number in tasks:
+            tasks[number].cancel()
+        elif inspect.iscoroutine(one):
+            one.close()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
 async def first_outcome(

@@ -27,12 +27,7 @@ from runstead.sdk.app import App, Served, call_served
 from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import History
 from runstead.sdk.durable.step_errors import error_detail
-from runstead.sdk.durable.step_results import (
-    error_code,
-    failed_step_of,
-    is_final,
-    without_surrogates,
-)
+from runstead.sdk.durable.step_results import error_code, failed_step_of, is_final, without_surrogates
 from runstead.sdk.durable.suspension import Suspend
 from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.channel import Channel, frame, receive_blocking

@@ -56,39 +56,33 @@ class ParentLink:
             response.set_exception(_error_of(message))
 
     async def flush(self) -> None:
-        number, response = self._new_request()
-        self.channel.send(Flush(number=number))
-        await response
+        await self._ask(Flush)
 
     async def was_cancelled(self) -> bool:
-        number, response = self._new_request()
-        self.channel.send(AskCancelled(number=number))
-        return await response == b"true"
+        return await self._ask(AskCancelled) == b"true"
 
     async def send(self, call: Call[T]) -> T:
         content = call.content()
         is_upload = isinstance(content, Upload)
         if isinstance(content, Upload):
             content = await _content_of(content)
-        number, response = self._new_request()
-        self.channel.send(
-            SendCall(
-                number=number,
-                query=list(call.query),
-                content=content,
-                is_upload=is_upload,
-                headers=tracing.headers() | dict(call.headers),
-                **{name: getattr(call, name) for name in SAME},
-            )
+        body = await self._ask(
+            SendCall,
+            query=list(call.query),
+            content=content,
+            is_upload=is_upload,
+            headers=tracing.headers() | dict(call.headers),
+            **{name: getattr(call, name) for name in SAME},
         )
-        body = await response
         return cast(T, None) if body is None else decode(body, call)
 
-    def _new_request(self) -> "tuple[int, asyncio.Future[bytes | None]]":
+    async def _ask(self, request: type[Flush | AskCancelled | SendCall], **members: Any) -> bytes | None:
+        """Send a request to the worker, and return the content of its response."""
         self._count += 1
         response: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._pending[self._count] = response
-        return self._count, response
+        self.channel.send(request(number=self._count, **members))
+        return await response
 
 
 async def _content_of(upload: Upload) -> bytes:

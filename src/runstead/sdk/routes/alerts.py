@@ -3,14 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from runstead.sdk.models.alert import (
-    Alert,
-    AlertAnswer,
-    AlertFiring,
-    AlertFiringPage,
-    AlertList,
-    AlertTested,
-)
+from runstead.sdk.models.alert import Alert, AlertAnswer, AlertFiring, AlertFiringPage, AlertList, AlertTested
 from runstead.sdk.routes.call import Call, idempotent, members
 from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route

@@ -8,7 +8,7 @@ from runstead.sdk.models.value import Codec, packed
 from runstead.sdk.routes.call import Call, idempotent, members
 from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route, stream
-from runstead.sdk.transport.batch_follower import BatchFollower
+from runstead.sdk.transport.followers import BatchFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
 
 

@@ -1,7 +1,6 @@
 """Routes of budgets. Reading needs the scope `runs:read`, changing needs `admin`."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from runstead.sdk.models.budget import Budget, BudgetAnswer, BudgetList
 from runstead.sdk.models.run import Accepted
@@ -101,14 +100,10 @@ class Budgets(Resource[S_co]):
         409 TOOL_RESULT_NOT_WAITING, 400 if the raised limit is still reached.
         """
         raised = members(cost=cost, tokens=tokens)
-        return _answer(run_id, {"approved": True, "raise_by": raised} if raised else True)
+        result = {"approved": True, "raise_by": raised} if raised else True
+        body = {"type": "approval", "result": result}
+        return idempotent("POST", path("runs", run_id, "resume"), Accepted, body=body)
 
-    @route
+    @endpoint("POST", "/runs/{run_id}/resume", key="new", body={"type": "approval", "result": False})
     def stop(self, run_id: str) -> Call[Accepted]:
-        """`POST /runs/{run_id}/resume`: end a run that a budget stopped. It fails with BUDGET_REACHED."""
-        return _answer(run_id, False)
-
-
-def _answer(run_id: str, result: bool | Mapping[str, Any]) -> Call[Accepted]:
-    body = {"type": "approval", "result": result}
-    return idempotent("POST", path("runs", run_id, "resume"), Accepted, body=body)
+        """End a run that a budget stopped. It fails with BUDGET_REACHED."""

@@ -137,11 +137,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def changes(**values: Any) -> dict[str, Any]:
-    """Return a JSON object of the values that are given. None is one of them."""
-    return {name: value for name, value in values.items() if value is not msgspec.UNSET}
-
-
 def members(**values: Any) -> dict[str, Any]:
     """Return a JSON object of the values that are not None."""
     return {name: value for name, value in values.items() if value is not None}

@@ -7,14 +7,14 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar, get_arg
 
 from msgspec import UNSET
 
-from runstead.sdk.routes.call import Call, Method, fence, new_key, path, query
+from runstead.sdk.routes.call import Call, Method, fence, members, new_key, path, query
 from runstead.sdk.routes.route import Resource, Route
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Parameters that are neither in the query nor in the body.
-_APART: Final = frozenset({"project", "idempotency_key", "lease_token"})
+#: Parameters that are neither in the query nor in the body: the last two are headers.
+_APART: Final = frozenset({"project", "idempotency_key", "lease_token", "if_match"})
 
 
 def endpoint(
@@ -56,16 +56,16 @@ def endpoint(
             given = {
                 names.get(name, name): values[name]
                 for name in sent
-                if values[name] is not _left_out(defaults.get(name))
+                if values[name] is not (UNSET if defaults.get(name) is UNSET else None)
             }
             own_key = values.get("idempotency_key")
             return Call(
                 method,
                 path(*where),
                 answer,
-                () if has_body else query(**given),
-                {**(body or {}), **given} if has_body else UNSET,
-                headers=fence(values.get("lease_token")),
+                query=() if has_body else query(**given),
+                body={**(body or {}), **given} if has_body else UNSET,
+                headers=fence(values.get("lease_token")) | members(**{"If-Match": values.get("if_match")}),
                 idempotency_key=own_key or new_key() if key == "new" else own_key,
                 repeatable=key != "given" or own_key is not None,
             )
@@ -81,8 +81,3 @@ def _filled(segment: str, values: Mapping[str, Any], resource: Resource[Any]) ->
     if segment == "{ref}":
         return resource._project(values["project"])  # noqa: SLF001 - its own method
     return str(values[segment[1:-1]] or "") if segment.startswith("{") else segment
-
-
-def _left_out(default: Any) -> Any:
-    """Return the value with which a parameter of this default is not sent."""
-    return UNSET if default is UNSET else None

@@ -3,7 +3,7 @@
 from runstead.sdk.models.notification import Notification
 from runstead.sdk.models.run import Status
 from runstead.sdk.routes.route import Resource, S_co, stream
-from runstead.sdk.transport.notification_follower import NotificationFollower
+from runstead.sdk.transport.followers import NotificationFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
 
 

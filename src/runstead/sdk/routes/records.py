@@ -7,9 +7,9 @@ from msgspec import UNSET, UnsetType
 from runstead.sdk.models.push_service import RunEventToken
 from runstead.sdk.models.run import Accepted, Deleted, Run, Waiting
 from runstead.sdk.models.usage import Usage
-from runstead.sdk.routes.call import Call, changes, idempotent, path
+from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.endpoint import endpoint
-from runstead.sdk.routes.route import Resource, S_co, route
+from runstead.sdk.routes.route import Resource, S_co
 
 
 class RunRecords(Resource[S_co]):
@@ -27,7 +27,7 @@ class RunRecords(Resource[S_co]):
     def unpause(self, run_id: str) -> Call[Accepted]:
         """End a pause. 409 where the run is not paused."""
 
-    @route
+    @endpoint("PATCH", "/runs/{run_id}", key="new")
     def update(
         self,
         run_id: str,
@@ -36,12 +36,10 @@ class RunRecords(Resource[S_co]):
         labels: Mapping[str, str] | UnsetType | None = UNSET,
         if_match: str = "*",
     ) -> Call[Run]:
-        """`PATCH /runs/{run_id}`: set title and labels, in any state. None removes them. Labels are replaced as a whole.
+        """Set title and labels, in any state. None removes them. Labels are replaced as a whole.
 
         With `if_match=run.etag`: 412 PRECONDITION_FAILED where the run has changed since. `*` matches any version.
         """
-        body = changes(title=title, labels=labels)
-        return idempotent("PATCH", path("runs", run_id), Run, body=body, headers={"If-Match": if_match})
 
     @endpoint("DELETE", "/runs/{run_id}")
     def delete(self, run_id: str) -> Call[Deleted]:

@@ -154,7 +154,7 @@ class _Method:
 
 
 class Route(_Method, Generic[P, T_co]):
-    """A method that sends a call, and returns its answer."""
+    """A method that sends a call, and returns its answer. It is a method of a resource, or of the client itself."""
 
     how = "request"
 
@@ -164,10 +164,12 @@ class Route(_Method, Generic[P, T_co]):
     @overload
     def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Call[T_co]]: ...
     @overload
-    def __get__(self, resource: Resource[SyncSender], owner: type | None = None) -> Callable[P, T_co]: ...
+    def __get__(
+        self, resource: Resource[SyncSender] | SyncSender, owner: type | None = None
+    ) -> Callable[P, T_co]: ...
     @overload
     def __get__(
-        self, resource: Resource[AsyncSender], owner: type | None = None
+        self, resource: Resource[AsyncSender] | AsyncSender, owner: type | None = None
     ) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
     @overload
     def __get__(

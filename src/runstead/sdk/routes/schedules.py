@@ -100,7 +100,8 @@ class Schedules(Resource[S_co]):
         """Change the members that are given.
 
         `schedule` and `run_at` replace each other. None removes `max_runs`, `max_staleness_seconds`,
-        `concurrency_key`, `unique` and `debounce`. 400 with `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
+        `concurrency_key`, `unique` and `debounce`. 400 with `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the
+        project's source, 409 SCHEDULE_DELETING.
         """
 
     @endpoint(

@@ -22,7 +22,7 @@ from runstead.sdk.models.run import Kind
 from runstead.sdk.routes.call import Call, members, path
 from runstead.sdk.routes.endpoint import endpoint
 from runstead.sdk.routes.route import Resource, S_co, every, route, stream
-from runstead.sdk.transport.channel_follower import ChannelFollower
+from runstead.sdk.transport.followers import ChannelFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
 
 
