@@ -4,7 +4,6 @@ import signal
 
 import pytest
 
-from tests.support.server import SHORT_LEASE
 from tests.support.until import until
 
 
@@ -22,7 +21,7 @@ def new_pair(new_two_servers):
 
 @pytest.fixture
 def replicas(new_pair):
-    return new_pair(limits=SHORT_LEASE)
+    return new_pair()
 
 
 def leads(api):

@@ -3,7 +3,9 @@
 import asyncio
 import io
 import itertools
+import sys
 import uuid
+from functools import cache
 
 import httpx2
 import jwt
@@ -21,6 +23,7 @@ from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
 from runstead.http.framework.app import HttpApp
 from runstead.loops.deadlines import enforce_deadlines
+from runstead.security import signing
 from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
 from runstead.server.main import Main
@@ -29,6 +32,9 @@ from runstead.testing.store import TemporaryStore
 from tests.support.clock import Clock
 from tests.support.until import eventually
 
+sys.modules.setdefault("sniffio", None)  # httpx2 looks for it at each request
+# To check an RSA key takes as long as a short test.
+signing.load_pem_private_key = cache(signing.load_pem_private_key)
 SIGNING = ed25519.Ed25519PrivateKey.generate()
 PEM = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 KEYS = {
@@ -345,8 +351,9 @@ class Live:
 
 
 @pytest.fixture
-async def live(tmp_path):
+async def live(tmp_path, sqlite_file):
     key = new_key()
+    sqlite_file(tmp_path / "live.db")
     url = f"sqlite:///{tmp_path / 'live.db'}"
     main = Main(Settings(port=0, database_url=url, bootstrap_key=key), out=io.StringIO())
     task = asyncio.create_task(main.run())

@@ -3,6 +3,7 @@
 import jwt
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from runstead.core import limits
 from runstead.http.framework.app import operations
@@ -11,6 +12,7 @@ from tests.support.store_driver import push_service
 
 from .pushed import PAIR
 
+KEY = load_pem_private_key(PAIR[1].pem.encode(), None)
 EVENT = {"type": "CUSTOM", "name": "note", "value": 1}
 
 
@@ -21,7 +23,7 @@ async def furnish(api):
 
 
 def signed(**claims):
-    return jwt.encode(claims, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+    return jwt.encode(claims, KEY, "RS256", {"kid": PAIR[1].kid})
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ async def test_a_token_of_another_key_is_refused(api, tokens):
 async def test_a_writer_token_with_other_scopes_is_refused(api, tokens, scopes):
     run = await api.create()
     claims = jwt.decode(await tokens(run["run_id"]), options={"verify_signature": False})
-    bad = jwt.encode({**claims, "scopes": scopes}, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+    bad = jwt.encode({**claims, "scopes": scopes}, KEY, "RS256", {"kid": PAIR[1].kid})
     path = f"/runs/{run['run_id']}/events"
     await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)
 
@@ -387,6 +389,6 @@ async def test_malformed_claims_under_the_servers_own_key_are_refused(api, token
         valid = jwt.decode(await tokens(run["run_id"], kind), options={"verify_signature": False})
         for each in (claims, dict.fromkeys(claims, msgspec.UNSET)):
             changed = {name: value for name, value in (valid | each).items() if value is not msgspec.UNSET}
-            bad = jwt.encode(changed, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+            bad = jwt.encode(changed, KEY, "RS256", {"kid": PAIR[1].kid})
             path = f"/runs/{run['run_id']}/events"
             await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)

@@ -32,6 +32,7 @@ from runstead.core.schedules.trigger import Trigger, new_token, token_hash
 from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.engines.sqlite.store import SqliteStore
+from tests.support import kept_sessions
 from tests.support.clock import Clock
 from tests.support.model import ModelStore
 from tests.support.store_driver import PROJECT, StoreDriver, event, idempotent, push_service, refusal, setting
@@ -267,13 +268,23 @@ def refusal_fixture():
     return refusal
 
 
+@pytest.fixture(scope="session")
+def runner():
+    """A loop for tests that generate their commands one by one."""
+    runner = asyncio.Runner()
+    loop = runner.get_loop()
+    kept_sessions.keep(loop)
+    yield runner
+    kept_sessions.forget(loop)
+    loop.close()  # the runner would run it once more, which cannot be done while the browser's loop runs
+
+
 @pytest.fixture
-def drivers(new_store):
+def drivers(new_store, runner):
     """drivers(): two drivers on one clock, over the engine under test and over memory as the model; the clock; a runner."""
 
     def both():
         clock = Clock()
-        runner = asyncio.Runner()
         tested, model = new_store(clock), ModelStore(clock)
         runner.run(tested.open())
         runner.run(model.open())

@@ -82,7 +82,6 @@ class EnginePair(RuleBasedStateMachine):
     def close(self):
         self.runner.run(self.tested.store.close())
         self.runner.run(self.model.store.close())
-        self.runner.close()
 
     def both(self, command):
         """Give a command to both; their outcomes must agree."""

@@ -136,7 +136,7 @@ async def test_a_target_with_rows_is_refused(populated_store, target, bulks, eng
 
 async def test_a_source_is_locked_against_writes(populated_store, target, bulks, refusal):
     if isinstance(populated_store.store, SqliteStore):  # it waits for 5 s otherwise
-        await populated_store.store._writer.do(lambda c, _: c.execute("PRAGMA busy_timeout = 100").fetchall())
+        populated_store.store._writer._lock_ms = 100
     await bulks(target)
     assert await refusal(populated_store.create("late")) == "STORE_UNAVAILABLE"
 

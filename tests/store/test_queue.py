@@ -48,7 +48,6 @@ def played(drivers, play):
     finally:
         runner.run(tested.store.close())
         runner.run(model.store.close())
-        runner.close()
 
 
 # Priority and delay

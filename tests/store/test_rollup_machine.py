@@ -1,6 +1,5 @@
 """Reports are those of a naive sum, for any order of commands and ticks, over every store."""
 
-import asyncio
 import itertools
 from collections import Counter, defaultdict
 
@@ -162,26 +161,24 @@ class Sums(RuleBasedStateMachine):
         self._do(sound(self.driver.store))
 
 
-def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store):
+def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store, runner):
     open_stores = []
 
-    with asyncio.Runner() as runner:
+    def make():
+        clock = Clock()
+        store = new_store(clock)
+        runner.run(store.open())
+        open_stores.append(store)
+        return runner, StoreDriver(store, clock), clock, runner.run(open_app(store))
 
-        def make():
-            clock = Clock()
-            store = new_store(clock)
-            runner.run(store.open())
-            open_stores.append(store)
-            return runner, StoreDriver(store, clock), clock, runner.run(open_app(store))
+    class Machine(Sums):
+        def __init__(self):
+            super().__init__(make, engine)
 
-        class Machine(Sums):
-            def __init__(self):
-                super().__init__(make, engine)
+        def teardown(self):
+            runner.run(open_stores.pop().close())
 
-            def teardown(self):
-                runner.run(open_stores.pop().close())
-
-        number = examples({"sqlite": 25, "postgres": 6}[engine])
-        run_state_machine_as_test(
-            Machine, settings=settings(max_examples=number, stateful_step_count=40, deadline=None)
-        )
+    number = examples({"sqlite": 25, "postgres": 6}[engine])
+    run_state_machine_as_test(
+        Machine, settings=settings(max_examples=number, stateful_step_count=40, deadline=None)
+    )

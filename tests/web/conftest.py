@@ -64,8 +64,15 @@ def pytest_runtest_teardown(nextitem):
             BROWSER.close()
 
 
+@pytest.fixture(scope="session")
+def _playwright():
+    """Ends Playwright's event loop before that of the tests is closed, which was there first."""
+    yield
+    BROWSER.close()
+
+
 @pytest.fixture(scope="module")
-def chromium():
+def chromium(_playwright):
     """The browser. At the end of a file, its contexts are closed."""
     if CHROMIUM is None:
         assert not REQUIRED, (
