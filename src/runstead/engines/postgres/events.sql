@@ -44,7 +44,8 @@ WHERE run_created_at = $1 AND run_seq = $2 AND event_id > $3 ORDER BY event_id L
 -- name: add_events
 INSERT INTO run_events (run_created_at, run_seq, {event})
 SELECT * FROM unnest(
-  $1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::bytea[], $6::bigint[], $7::smallint[], $8::integer[]
+  $1::text::bigint[], $2::text::bigint[], $3::text::integer[], $4::text[], $5::bytea[], $6::text::bigint[],
+  $7::text::smallint[], $8::text::integer[]
 )
 
 -- name: event_keys

@@ -164,7 +164,18 @@ ROLLUPS = 54
 
 
 def _arrays(columns: Sequence[str], first: int = 1) -> str:
-    return ", ".join(f"${place}::{_TYPES[field]}[]" for place, field in enumerate(columns, first))
+    """The arrays of these columns as arguments. Numbers are sent as the text of an array, see `numbers`."""
+    kinds = ["text::bigint" if _TYPES[field] == "bigint" else _TYPES[field] for field in columns]
+    return ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(kinds, first))
+
+
+@cache
+def numbers(statement: str) -> frozenset[int]:
+    """The indexes of the arguments of a statement that are arrays of numbers, sent as text: `$1::text::bigint[]`.
+
+    For each item of a list, asyncpg asks twice whether it is a list itself, which takes five times as long as its text.
+    """
+    return frozenset(int(place) - 1 for place in re.findall(r"\$(\d+)::text::\w+\[\]", statement))
 
 
 @cache
@@ -185,7 +196,7 @@ def update_runs(columns: tuple[str, ...], kept: tuple[str, ...] = ()) -> str:
     sets = [f"{column} = new.{column}" for column in columns]
     sets += [f"{column} = coalesce(new.{column}, runs.{column})" for column in kept]
     names = (*columns, *kept)
-    arrays = f"$1::bigint[], $2::bigint[], {_arrays(names, 3)}"
+    arrays = f"$1::text::bigint[], $2::text::bigint[], {_arrays(names, 3)}"
     return (
         f"UPDATE runs SET {', '.join(sets)} FROM unnest({arrays}) AS new (old_seq, old_version, {', '.join(names)})"  # noqa: S608
         " CROSS JOIN LATERAL (SELECT ctid, tableoid FROM runs AS old"
@@ -199,7 +210,8 @@ def of_one(statement: str) -> str:
     """Rewrites a statement on arrays for a single row of plain arguments. It saves sending and unnesting arrays: an
     insert of one run takes 51 µs instead of 101, an update 58 instead of 91.
     """
-    values = re.sub(r"unnest\(([^()]*)\)", r"(VALUES (\1))", statement).replace("[]", "")
+    values = re.sub(r"unnest\(([^()]*)\)", r"(VALUES (\1))", statement)
+    values = re.sub(r"(::text)?(::\w+)\[\]", r"\2", values)
     return re.sub(r"(\(VALUES \([^()]*\)\))(?!\s+AS)", r"\1 AS given", values)
 
 

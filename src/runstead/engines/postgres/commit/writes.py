@@ -23,6 +23,7 @@ from runstead.engines.postgres.sql import (
     MOVING,
     STORED,
     insert_runs,
+    numbers,
     of_one,
     together,
     update_runs,
@@ -63,7 +64,11 @@ class Write:
 
     @property
     def arguments(self) -> list[Any]:
-        return columns_of(self.rows)
+        sent_as_text = numbers(self.statement)
+        return [
+            f"{{{str(column)[1:-1].replace('None', 'NULL')}}}" if place in sent_as_text else column
+            for place, column in enumerate(columns_of(self.rows))
+        ]
 
     async def run(self, connection: Connection) -> None:
         status = await connection.execute(self.statement, *self.arguments)
