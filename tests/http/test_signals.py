@@ -41,6 +41,7 @@ async def test_a_kept_signal_is_taken_by_the_wait_for_its_name(api):
     first = await api.get(f"{path}/signals?limit=1")
     assert first["page_info"]["next"] == "1"
     assert [one["name"] for one in (await api.get(f"{path}/signals?cursor=1"))["data"]] == ["sent"]
+    assert (await api.get(f"{path}/signals?cursor={limits.integer_max}"))["data"] == []
 
 
 async def test_a_waiting_run_is_resumed_by_a_signal_or_by_the_answer_to_any_open_event(api):

@@ -66,8 +66,9 @@ RULES_WITHOUT_SCHEMA = {
     # exclude each other; a limit has one member at least
     "create_run": r"\$\.(available_at|budget\.limit(\.cost)?|concurrency_key|unique|debounce(\..*)?)",
     "create_batch": r"\$\.runs\[\d+\]\.(available_at|budget\..*|concurrency_key|unique|debounce(\..*)?)",
-    "create_trigger": r"\$\.(concurrency_key|unique|debounce(\..*)?)",
-    "update_trigger": r"\$\.(concurrency_key|unique|debounce(\..*)?)",
+    # a schema cannot count the bytes of a value
+    "create_trigger": r"\$\.(concurrency_key|unique|debounce(\..*)?|event\.match\..*)",
+    "update_trigger": r"\$\.(concurrency_key|unique|debounce(\..*)?|event\.match\..*)",
     # unique targets, and schemas that are schemas
     "register_worker": r"\$\.targets\[\d+\]\.(target|input_schema|output_schema)",
     # a worker without a version pins nothing
@@ -398,6 +399,8 @@ def filter_failure(context, failure, case, response):
         return False  # the query says which price is deleted: what is read at the same path is the list
     if "ignored_auth" in failure.checks and "got `429 " in failure.message:
         return False  # AUTHENTICATION_THROTTLED, after 30 credentials that are not known
+    if "Invalid component: positive test case" in failure.message:
+        return False  # nothing in the request was made invalid
     if "positive_data_acceptance" not in failure.checks:
         return True
     problem = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runstead.security.stored_secrets import new_key
 from tests.support.server import Server
 
 from .browser import Tab
@@ -116,6 +117,7 @@ def server(engine, request, tmp_path_factory):
         return
     databases = request.getfixturevalue("databases")
     name = databases.lease()
+    settings["RUNSTEAD_ENCRYPTION_KEY"] = new_key()  # beside a file of SQLite, a server makes its own
     started = Server(folder, databases.server.url(name), **settings).start()
     yield started
     started.kill()

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.until import until
+
 from .web_client import WebClient, hidden, page_text
 
 PLACE = "/ui/projects/default/batches"
@@ -94,7 +96,9 @@ def test_the_follow_up_run_is_linked(web_client, api, worker):
     assert "task:after" in page_text(web_client.get(place(batch)))
     work(api, worker, 1, target="task:before")
     run = api.claim(worker, "task:after", wait_s=10)
-    assert f"/ui/projects/default/runs/{run['run_id']}" in web_client.get(place(batch)).text
+    # The batch names it a moment after it exists.
+    link = f"/ui/projects/default/runs/{run['run_id']}"
+    until(lambda: link in web_client.get(place(batch)).text, "the link to the follow-up run")
 
 
 def test_failed_runs_are_retried_as_a_new_batch(web_client, api, worker):

@@ -157,7 +157,7 @@ SELECT {signal}, found FROM (
     sum(octet_length(payload)) OVER ordered AS bytes
   FROM (
     SELECT {signal} FROM run_signals
-    WHERE run_seq = $1 AND number > $2 AND ($3::boolean IS NULL OR (taken_at IS NOT NULL) = $3)
+    WHERE run_seq = $1 AND number > $2::bigint AND ($3::boolean IS NULL OR (taken_at IS NOT NULL) = $3)
     ORDER BY number LIMIT $4
   ) AS page
   WINDOW ordered AS (ORDER BY number)
