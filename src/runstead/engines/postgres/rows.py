@@ -19,3 +19,8 @@ def to_run(row: Sequence[Any]) -> Run:
 def columns_of(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Rows as the arrays that unnest takes."""
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def text_of(numbers: Sequence[int | None]) -> str:
+    """An array of numbers as PostgreSQL reads it: [1, None] → "{1, NULL}"."""
+    return "{" + str([*numbers])[1:-1].replace("None", "NULL") + "}"

@@ -53,9 +53,9 @@ def partitions(
 
 
 @lru_cache(1_024)  # a worker sends the same claim again and again
-def unlimited_partitions(query: ClaimRequest, limit: int) -> tuple[QueuePartition, ...]:
+def unlimited_partitions(query: ClaimRequest) -> tuple[QueuePartition, ...]:
     """Return the partitions of a claim in a project without limits."""
-    return tuple(partitions(query, limit, ConcurrencySlots(), query.targets))
+    return tuple(partitions(query, query.limit, ConcurrencySlots(), query.targets))
 
 
 def _partitions(

@@ -108,7 +108,7 @@ def claimable_runs(
         query = replace(query, version=None)  # its queue is empty
     turns: Sequence[Turn] = ()
     if slots is None:
-        queues = unlimited_partitions(query, limit)
+        queues = unlimited_partitions(query)
     else:
         targets: Sequence[str] = query.targets
         if needs_target_partitions(query, slots):

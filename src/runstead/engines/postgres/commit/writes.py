@@ -14,7 +14,7 @@ from typing import Any, Final
 from runstead.core.runs.run import Run
 from runstead.core.runs.write_set import changed_fields
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.rows import columns_of
+from runstead.engines.postgres.rows import columns_of, text_of
 from runstead.engines.postgres.sql import (
     APPENDED,
     BROUGHT,
@@ -66,7 +66,7 @@ class Write:
     def arguments(self) -> list[Any]:
         sent_as_text = numbers(self.statement)
         return [
-            f"{{{str(column)[1:-1].replace('None', 'NULL')}}}" if place in sent_as_text else column
+            text_of(column) if place in sent_as_text else column
             for place, column in enumerate(columns_of(self.rows))
         ]
 
