@@ -15,8 +15,8 @@ R = TypeVar("R", Alert, Trigger, Webhook)
 
 
 class SqlProjectRecords(SqlNoun, Generic[R]):
-    """See `runstead.ports.store.ProjectRecords`. The statements of the noun `price` are `price`, `lock_price`,
-    `add_price`, `delete_price` and `count_prices`, and its table is `prices`.
+    """See `runstead.ports.store.ProjectRecords`. The statements of the noun `alert` are `alert`, `lock_alert`,
+    `add_alert`, `delete_alert` and `count_alerts`, and its table is `alerts`.
     """
 
     _record: type[R]
